@@ -1,0 +1,32 @@
+"""What lies in a home besides ZFS: the link, the disks in a branch, and who has them open."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from reconciler.model.observed import GuestState, Link
+from reconciler.names import Dataset
+
+
+class Files(Protocol):
+    """The files of a home and its branches. Paths are absolute mountpoints as ZFS gives them."""
+
+    def read_link(self, home: str) -> Link:
+        """Read HOME/current."""
+
+    def switch_link(self, home: str, target: str) -> None:
+        """Make HOME/current point at TARGET, a name within HOME, by one rename(2). Raises StepFailed."""
+
+    def missing(self, branch: str, dataset: Dataset, files: Sequence[str], volumes: Sequence[str]) -> Sequence[str]:
+        """Name those of FILES and VOLUMES that the branch mounted at BRANCH has not.
+
+        A volume counts as there when its link leads to DATASET's own volume.
+        """
+
+    def prepare(self, branch: str, dataset: Dataset, files: Sequence[str], volumes: Sequence[str]) -> bool:
+        """Point the links of VOLUMES at DATASET's own, wait for their devices, check FILES; tells whether it wrote.
+
+        Raises StepFailed, naming every disk that is not there.
+        """
+
+    def users(self, branches: Sequence[tuple[str, Dataset]], volumes: Sequence[str]) -> GuestState:
+        """Find out whether any process has a file or a volume of one of BRANCHES (mountpoint, dataset) open."""

@@ -1,0 +1,132 @@
+"""Carry out one step on a host, real or in memory: the one place where a step becomes calls.
+
+It decides nothing and remembers nothing. Who calls it (``execute``, ``simulate``) does the journal, the lock and
+the order.
+"""
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from reconciler.contracts.files import Files
+from reconciler.contracts.zfs import Zfs
+from reconciler.errors import StepFailed, ZfsErrorKind, ZfsRefused
+from reconciler.model import properties
+from reconciler.model.observed import Reading, Running
+from reconciler.model.steps import (
+    CloneDataset,
+    DatasetRef,
+    Destroy,
+    EnsureUnused,
+    Hold,
+    Mount,
+    PrepareBranch,
+    Promote,
+    Ref,
+    Rollback,
+    SetCanmount,
+    SetProperties,
+    SnapshotRef,
+    Step,
+    SwitchLink,
+    TakeSnapshots,
+    Unmount,
+)
+from reconciler.names import Dataset
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a VM lives: its HOME and the PATH at which that is mounted; branches are mounted below it."""
+
+    home: Dataset
+    path: str
+
+    def path_of(self, branch: Dataset) -> str:
+        """Where BRANCH is mounted."""
+        return f"{self.path}/{branch.leaf}"
+
+
+def perform(step: Step, zfs: Zfs, files: Files, place: Place) -> None:  # noqa: C901 - one case a step
+    """Carry out STEP; raises ZfsRefused or StepFailed, and then it has not happened."""
+    match step:
+        case TakeSnapshots(_, snapshots, values):
+            zfs.snapshot(snapshots, dict(values))
+        case Hold(snapshots):
+            _guard(zfs, place, *snapshots)
+            zfs.hold([ref.name for ref in snapshots])
+        case CloneDataset(origin, target, volume, values):
+            _guard(zfs, place, origin)
+            zfs.clone(origin.name, target, dict(values), volume=volume)
+        case SetProperties(target_ref, changes):
+            _guard(zfs, place, target_ref)
+            zfs.set_properties(target_ref.name, dict(changes))
+        case SetCanmount(branch, value):
+            _guard(zfs, place, branch)
+            zfs.set_canmount(branch.name, value)
+        case Mount(branch):
+            _guard(zfs, place, branch)
+            zfs.mount(branch.name)
+        case Unmount(branch):
+            _guard(zfs, place, branch)
+            zfs.unmount(branch.name)
+        case PrepareBranch(branch, volumes, paths):
+            if files.prepare(place.path_of(branch.name), branch.name, paths, volumes):
+                _record_baseline(zfs, branch)
+        case EnsureUnused(branch, volumes):
+            _ensure_unused(files, place, branch, volumes)
+        case SwitchLink(_, branch):
+            _guard(zfs, place, branch)
+            files.switch_link(place.path, branch.name.leaf)
+        case Promote(clones):
+            _guard(zfs, place, *clones)
+            zfs.promote([ref.name for ref in clones])
+        case Destroy(targets):
+            zfs.destroy(targets)
+        case Rollback(dataset, snapshot):
+            zfs.rollback(dataset, snapshot)
+        case _:
+            assert_never(step)
+
+
+def _guard(zfs: Zfs, place: Place, *refs: Ref) -> None:
+    """Refuse if a name stands for another object than the plan saw."""
+    guarded = [ref for ref in refs if ref.guid is not None]
+    if not guarded:
+        return
+    reading = zfs.read([place.home])[place.home]
+    for ref in guarded:
+        found = _find(reading, ref)
+        if found is None:
+            raise ZfsRefused(ZfsErrorKind.NOT_FOUND, ref.name)
+        if found != ref.guid:
+            detail = f"guid {found}, the plan saw {ref.guid}"
+            raise ZfsRefused(ZfsErrorKind.GUID_CHANGED, ref.name, detail)
+
+
+def _find(reading: Reading, ref: Ref) -> int | None:
+    match ref:
+        case DatasetRef(name):
+            dataset = reading.dataset(name)
+            return None if dataset is None else dataset.guid
+        case SnapshotRef(name):
+            snapshot = reading.snapshot(name)
+            return None if snapshot is None else snapshot.guid
+
+
+def _record_baseline(zfs: Zfs, branch: DatasetRef) -> None:
+    # Setting a property waits for a transaction group: after it ``written`` counts what was just written.
+    zfs.set_properties(branch.name, {properties.BASELINE: "0"})
+    facts = zfs.read([branch.name])[branch.name].dataset(branch.name)
+    if facts is None:
+        raise ZfsRefused(ZfsErrorKind.NOT_FOUND, branch.name)
+    zfs.set_properties(branch.name, {properties.BASELINE: str(facts.written)})
+
+
+def _ensure_unused(
+    files: Files, place: Place, branch: DatasetRef, volumes: tuple[str, ...]
+) -> None:
+    state = files.users([(place.path_of(branch.name), branch.name)], volumes)
+    if state.running is Running.RUNNING:
+        raise StepFailed(f"{branch.name} is in use: {state.proof}; stop the guest and try again")
+    if state.running is Running.UNKNOWN:
+        raise StepFailed(f"it cannot be told whether {branch.name} is in use: {state.proof}")

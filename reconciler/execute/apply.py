@@ -1,0 +1,131 @@
+"""Apply a VM's file: lock, observe, plan, rehearse, carry out, and look at what is left to do.
+
+The one way in which anything of a VM is changed, for people and for the daemon alike.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from reconciler.errors import PlanStale
+from reconciler.execute.executor import Hands, Progress, carry_out
+from reconciler.execute.rehearsal import rehearse
+from reconciler.model import properties
+from reconciler.model.desired import DesiredVm
+from reconciler.model.journal import Applied, Confirmed, Realised
+from reconciler.model.observed import Observation
+from reconciler.model.plan import Plan
+from reconciler.model.tree import derive_tree
+from reconciler.observe.observer import Identity, observe
+from reconciler.plan.document import SavedPlan
+from reconciler.plan.planner import make_plan
+
+Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """How a person wants a plan to be applied.
+
+    CONFIRM and PURGE are those of ``make_plan``; SAVED is a plan made earlier, which must still be true.
+    """
+
+    by: str
+    confirm: bool = False
+    purge: bool = False
+    saved: SavedPlan | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The plan that was carried out, and the one that is left to do now."""
+
+    done: Plan
+    left: Plan
+
+
+def apply(
+    desired: DesiredVm, hands: Hands, identity: Identity, clock: Clock, wish: Wish, progress: Progress
+) -> Result:
+    """Make VM equal to DESIRED as far as can be; raises CkptreeError at the first step that fails."""
+
+    def look() -> Observation:
+        return observe(desired, hands.zfs, hands.files, hands.journal, identity)
+
+    def written_now() -> str:
+        return properties.encode_time(clock())
+
+    with hands.journal.locked(f"apply by {wish.by}"):
+        observation = look()
+        moment = clock() if wish.saved is None else wish.saved.now
+        plan = make_plan(desired, observation, moment, confirm=wish.confirm, purge=wish.purge)
+        _refuse_stale(plan, wish.saved)
+        rehearse(plan, desired, observation)
+        if _untouchable(plan, observation):
+            return Result(plan, plan)
+        _note_what_exists(desired, observation, hands, written_now, wish)
+        carry_out(plan, hands, by=wish.by, now=written_now, progress=progress)
+        after = look()
+        left = make_plan(desired, after, clock())
+        _note_applied(desired, plan, after, hands, written_now)
+    return Result(plan, left)
+
+
+def _refuse_stale(plan: Plan, saved: SavedPlan | None) -> None:
+    if saved is None or plan.digest == saved.digest:
+        return
+    what = "the file has" if plan.file_digest != saved.file_digest else "what exists has"
+    raise PlanStale(
+        f"the saved plan for {plan.vm} is stale: {what} changed since {saved.now:%Y-%m-%d %H:%M:%S} UTC"
+        f" (make it anew with 'ckptree plan -o FILE {plan.vm}')"
+    )
+
+
+def _untouchable(plan: Plan, observation: Observation) -> bool:
+    """Whether nothing at all may be written, not even into the journal."""
+    return not plan.actions and (not plan.settles_current or not observation.reading.datasets)
+
+
+def _note_what_exists(
+    desired: DesiredVm, observation: Observation, hands: Hands, now: Callable[[], str], wish: Wish
+) -> None:
+    journal = observation.journal
+    tree = derive_tree(desired.vm, observation.reading, observation.link)
+    if not journal.confirmed and (wish.confirm or not (journal.exists or tree.nodes)):
+        hands.journal.append(Confirmed(at=now(), by=wish.by))
+    _note_realised(observation, desired, hands, now)
+
+
+def _note_realised(
+    observation: Observation, desired: DesiredVm, hands: Hands, now: Callable[[], str]
+) -> None:
+    tree = derive_tree(desired.vm, observation.reading, observation.link)
+    known = observation.journal.realised
+    seen = {node.name: node.guid for node in tree.nodes.values() if not node.name.automatic}
+    fresh = {name: guid for name, guid in seen.items() if known.get(name) != guid}
+    if fresh:
+        hands.journal.append(Realised(at=now(), nodes=fresh))
+
+
+def _note_applied(
+    desired: DesiredVm, plan: Plan, after: Observation, hands: Hands, now: Callable[[], str]
+) -> None:
+    _note_realised(after, desired, hands, now)
+    tree = derive_tree(desired.vm, after.reading, after.link)
+    if not plan.settles_current:
+        return
+    head = None if tree.head is None else tree.head.facts.guid
+    facts = after.journal
+    applied = Applied(
+        at=now(),
+        file_digest=desired.digest,
+        current=desired.current,
+        again=desired.restore.again,
+        position=tree.position,
+        head=head,
+    )
+    same = (facts.current, facts.again, facts.position, facts.head, facts.approved) == (
+        applied.current, applied.again, applied.position, applied.head, frozenset(),
+    )  # fmt: skip
+    if not same:
+        hands.journal.append(applied)

@@ -1,0 +1,119 @@
+"""Carry a plan out on a host in memory before it runs, and look at everything that it touches.
+
+This is the net below the planner: it knows the rules in other words. A plan that would touch anything foreign,
+destroy what is wanted, protected or under the guest, or that does not come to rest, is refused as a bug, and
+nothing of it is done.
+"""
+
+from datetime import datetime
+
+from reconciler.errors import PlanRefused, ZfsRefused
+from reconciler.model.actions import Adopt, DestroyNodes, Retire
+from reconciler.model.desired import DesiredVm
+from reconciler.model.observed import Observation
+from reconciler.model.plan import Plan
+from reconciler.model.tree import Tree, derive_tree
+from reconciler.plan.steps import steps_of
+from reconciler.simulate.host import MemoryHost
+
+
+def rehearse(plan: Plan, desired: DesiredVm, observation: Observation) -> None:
+    """Try PLAN out in memory; raises PlanRefused with what is wrong with it."""
+    if not plan.actions:
+        return
+    host = MemoryHost.of(observation)
+    before = _tree(desired, host)
+    untouchable = _foreign(before, plan, host)
+    for action in plan.actions:
+        for step in steps_of(plan.vm, plan.home, action):
+            try:
+                host.perform(step)
+            except ZfsRefused as error:
+                raise PlanRefused(
+                    f"the plan for {plan.vm} cannot work: {error}; nothing was done, please report this"
+                ) from error
+    after = _tree(desired, host)
+    for complaint in (
+        _touched(untouchable, _foreign(after, plan, host)),
+        _lost(before, after, plan, desired),
+        _head(after),
+        _not_reached(after, plan, desired, plan.now),
+    ):
+        if complaint:
+            raise PlanRefused(
+                f"the plan for {plan.vm} {complaint}; nothing was done, please report this"
+            )
+
+
+def _tree(desired: DesiredVm, host: MemoryHost) -> Tree:
+    reading = host.zfs.read([desired.dataset])[desired.dataset]
+    return derive_tree(desired.vm, reading, host.files.link)
+
+
+def _foreign(tree: Tree, plan: Plan, host: MemoryHost) -> frozenset[str]:
+    """Everything foreign, by name and guid, but what the plan adopts."""
+    adopted = {
+        ref.name
+        for action in plan.actions
+        if isinstance(action, Adopt)
+        for ref in action.snapshots
+    }
+    reading = host.zfs.read([plan.home])[plan.home]
+    guids: dict[str, int] = {facts.name: facts.guid for facts in reading.datasets}
+    guids.update((facts.name, facts.guid) for facts in reading.snapshots)
+    return frozenset(f"{name} {guids[name]}" for name in tree.foreign if name not in adopted)
+
+
+def _touched(before: frozenset[str], after: frozenset[str]) -> str:
+    gone = sorted(before - after)
+    return f"would change what is not ckptree's ({gone[0]})" if gone else ""
+
+
+def _lost(before: Tree, after: Tree, plan: Plan, desired: DesiredVm) -> str:
+    said = {
+        node.guid
+        for action in plan.actions
+        if isinstance(action, DestroyNodes)
+        for node in action.nodes
+    }
+    retired_now = {
+        node.guard.guid
+        for action in plan.actions
+        if isinstance(action, Retire)
+        for node in action.nodes
+    }
+    left = {node.guid for node in after.nodes.values()}
+    for node in before.nodes.values():
+        if node.guid in left:
+            continue
+        if node.guid not in said:
+            return f"would lose {node.name} without saying so"
+        if node.name in desired.by_name or node.protect:
+            return f"would destroy {node.name}, which is wanted"
+        over = node.retired is not None or node.guid in retired_now or node.name.automatic
+        if not over:
+            return f"would destroy {node.name}, which was not retired"
+    return ""
+
+
+def _head(after: Tree) -> str:
+    return "" if after.head is not None else "would leave the guest without a branch"
+
+
+def _not_reached(after: Tree, plan: Plan, desired: DesiredVm, now: datetime) -> str:
+    waiting = {condition.node for condition in plan.conditions}
+    held = {condition.reason for condition in plan.conditions}
+    for wanted in desired.nodes:
+        node = after.nodes.get(wanted.name)
+        if node is None and wanted.name not in waiting:
+            return f"leaves out {wanted.name} without saying why"
+        if node is not None and node.retired is not None:
+            return f"leaves {wanted.name} retired"
+    unwanted = [
+        node
+        for node in after.nodes.values()
+        if node.name not in desired.by_name and not node.name.automatic and node.retired is None
+    ]
+    if unwanted and not held:
+        return f"leaves {unwanted[0].name} in place at {now:%H:%M:%S} without saying why"
+    return ""

@@ -1,0 +1,183 @@
+"""The actions that a plan is made of: a closed union, each saying all that is needed to carry it out.
+
+An action leaves nothing to decide. Datasets and snapshots are guarded by guid; a guid of none is an object that an
+earlier action of the same plan makes. Sizes in bytes. ``plan.steps`` takes an action apart into steps.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from reconciler.model.journal import Left
+from reconciler.model.properties import Grade
+from reconciler.model.steps import DatasetRef, Ref, SnapshotRef
+from reconciler.names import Dataset, NodeName, Snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewNode:
+    """A node to be made: one atomic set of SNAPSHOTS that carries PROPERTIES."""
+
+    name: NodeName
+    parent: NodeName | None
+    snapshots: tuple[Snapshot, ...]
+    properties: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capture:
+    """Take NODES, each the parent of the next, from BRANCH as it is now."""
+
+    nodes: tuple[NewNode, ...]
+    branch: DatasetRef
+    grade: Grade
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fork:
+    """Make NODE offline from its parent's snapshots ORIGINS, on the new branch TARGET; costs no space."""
+
+    node: NewNode
+    origins: tuple[SnapshotRef, ...]
+    target: Dataset
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restore:
+    """Put the guest on the state of NODE: a clone of its snapshots ORIGINS as the new branch TARGET.
+
+    SAVE is the node that keeps the unsaved state of the branch BEFORE; UNSAVED is how many bytes that state has,
+    LEFT what becomes of it. AGAIN is the file's token, written down with the switch.
+    """
+
+    node: NodeName
+    origins: tuple[SnapshotRef, ...]
+    target: Dataset
+    number: int
+    files: tuple[str, ...]
+    before: DatasetRef | None
+    before_volumes: tuple[str, ...]
+    save: NewNode | None
+    left: Left
+    unsaved: int
+    again: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopt:
+    """Make the foreign SNAPSHOTS the node NODE."""
+
+    node: NodeName
+    snapshots: tuple[SnapshotRef, ...]
+    properties: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PropertyChange:
+    """User property KEY of TARGET from OLD to NEW, none being absent."""
+
+    target: Ref
+    key: str
+    old: str | None
+    new: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Annotate:
+    """Bring the properties of NODE in line with the file, and put back missing holds; RENAMES tells its old name."""
+
+    node: NodeName
+    changes: tuple[PropertyChange, ...] = ()
+    holds: tuple[SnapshotRef, ...] = ()
+    was: NodeName | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tidy:
+    """Bring a branch's canmount and mount in line: the head mounted with canmount=on, a dormant one neither."""
+
+    branch: DatasetRef
+    head: bool
+    canmount: bool
+    mount: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetiredNode:
+    """A node that goes out of sight; GUARD is its own snapshot."""
+
+    name: NodeName
+    guard: SnapshotRef
+    about: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retire:
+    """Hide NODES from now on; they can be brought back UNTIL the grace ends."""
+
+    nodes: tuple[RetiredNode, ...]
+    since: datetime
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revive:
+    """Bring back the retired NODE, the same snapshots as before."""
+
+    node: NodeName
+    guard: SnapshotRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoomedNode:
+    """A node that is destroyed, by name and guid."""
+
+    name: NodeName
+    guid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DestroyNodes:
+    """Destroy NODES for good.
+
+    PROMOTE are clones that are promoted first, so that what stays no longer hangs on what goes. TARGETS are named as
+    they are after that, in the order in which they can go. FREES is at least what is freed, in bytes.
+    """
+
+    nodes: tuple[DoomedNode, ...]
+    promote: tuple[DatasetRef, ...]
+    targets: tuple[Ref, ...]
+    frees: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relink:
+    """Point the link at BRANCH again."""
+
+    home: Dataset
+    branch: DatasetRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collect:
+    """Free what no node needs: destroy the empty dormant BRANCH (TARGETS), or roll its datasets back (ROLLBACKS)."""
+
+    branch: DatasetRef
+    targets: tuple[Ref, ...] = ()
+    rollbacks: tuple[tuple[DatasetRef, SnapshotRef], ...] = ()
+    frees: int = 0
+
+
+Action = (
+    Relink
+    | Tidy
+    | Annotate
+    | Adopt
+    | Revive
+    | Capture
+    | Fork
+    | Restore
+    | Retire
+    | DestroyNodes
+    | Collect
+)

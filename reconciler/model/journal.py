@@ -1,0 +1,223 @@
+"""The records of a home's journal, and the facts that a plan needs from them.
+
+The journal answers only what ZFS cannot: was this name ever realised, which ``current`` was last applied, how was
+a branch left. Losing it loses no checkpoint. The journal's driver writes the records; nothing here reads a file.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import assert_never
+
+from reconciler.names import NodeName
+
+
+class Left(Enum):
+    """How a branch was left at a restore."""
+
+    CLEAN = "clean"
+    SAVED = "saved"
+    DISCARDED = "discarded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """A plan is carried out: BY whom, from which file, and with which digests."""
+
+    at: str
+    by: str
+    plan: str
+    file: str
+    file_digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intended:
+    """The next step is STEP on TARGET."""
+
+    at: str
+    step: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """The intended step happened."""
+
+    at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The intended step did not happen."""
+
+    at: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switching:
+    """The link is about to be switched to the branch with GUID, to restore NODE."""
+
+    at: str
+    guid: int
+    node: NodeName | None
+    again: str | None
+    before: int | None
+    left: Left | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switched:
+    """The link was switched as the last Switching says."""
+
+    at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Realised:
+    """These nodes were seen to exist, by guid."""
+
+    at: str
+    nodes: dict[NodeName, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """A plan was carried out whole; CURRENT and AGAIN of its file count as done, the guest stands on POSITION.
+
+    HEAD is the guid of the branch that the link points at.
+    """
+
+    at: str
+    file_digest: str
+    current: NodeName | None
+    again: str | None
+    position: NodeName | None
+    head: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmed:
+    """A person (or the making of the home) says that this tree may be restored and retired."""
+
+    at: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approved:
+    """A person allows the removal of the nodes with GUIDS, shown under DIGEST."""
+
+    at: str
+    by: str
+    digest: str
+    guids: list[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forgotten:
+    """A person says that NODE counts as never taken."""
+
+    at: str
+    by: str
+    node: NodeName
+
+
+JournalRecord = (
+    Begun
+    | Intended
+    | Done
+    | Failed
+    | Switching
+    | Switched
+    | Realised
+    | Applied
+    | Confirmed
+    | Approved
+    | Forgotten
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalFacts:
+    """The journal's answers.
+
+    ``exists`` is false where there is no journal; ``confirmed`` once a person (or ``init``) has said that the tree
+    is ckptree's to restore and retire. ``realised`` maps every node name that was once real to its guid.
+    ``current`` and ``again`` are the last applied ones; ``position`` the last recorded one. ``head`` is the guid
+    of the branch that the link was last switched to; ``switching`` is a switch that was begun and has no outcome.
+    ``left`` tells by guid how branches were left. ``approved`` are the guids of nodes whose removal a person allowed.
+    """
+
+    exists: bool = False
+    confirmed: bool = False
+    realised: dict[NodeName, int] = field(default_factory=dict)
+    current: NodeName | None = None
+    again: str | None = None
+    position: NodeName | None = None
+    head: int | None = None
+    switching: Switching | None = None
+    left: dict[int, Left] = field(default_factory=dict)
+    approved: frozenset[int] = frozenset()
+
+
+def facts_of(records: Iterable[JournalRecord] | None) -> JournalFacts:
+    """Boil RECORDS down, in their order; none is a journal that does not exist."""
+    if records is None:
+        return JournalFacts()
+    facts = JournalFacts(exists=True)
+    for record in records:
+        facts = _with(facts, record)
+    return facts
+
+
+def complete_switch(facts: JournalFacts) -> JournalFacts:
+    """Count the unfinished switch as done: for a link that shows that it happened."""
+    switch = facts.switching
+    if switch is None:
+        return facts
+    left = dict(facts.left)
+    left.pop(switch.guid, None)
+    if switch.before is not None and switch.left is not None:
+        left[switch.before] = switch.left
+    restored = {} if switch.node is None else {"current": switch.node, "again": switch.again}
+    return replace(
+        facts,
+        head=switch.guid,
+        position=switch.node or facts.position,
+        switching=None,
+        left=left,
+        **restored,  # type: ignore[arg-type]
+    )
+
+
+def _with(facts: JournalFacts, record: JournalRecord) -> JournalFacts:  # noqa: PLR0911 - one case a record
+    match record:
+        case Begun() | Intended() | Done() | Failed():
+            return facts
+        case Switching():
+            return replace(facts, switching=record)
+        case Switched():
+            return complete_switch(facts)
+        case Realised(nodes=nodes):
+            return replace(facts, realised={**facts.realised, **nodes})
+        case Applied():
+            return replace(
+                facts,
+                current=record.current,
+                again=record.again,
+                position=record.position,
+                head=record.head,
+                switching=None,
+                approved=frozenset(),
+            )
+        case Confirmed():
+            return replace(facts, confirmed=True)
+        case Approved(guids=guids):
+            return replace(facts, approved=facts.approved | frozenset(guids))
+        case Forgotten(node=node):
+            realised = {name: guid for name, guid in facts.realised.items() if name != node}
+            return replace(facts, realised=realised)
+        case _:
+            assert_never(record)

@@ -1,0 +1,100 @@
+"""A plan: the actions that make what exists equal to what is desired, and what stands in the way of the rest."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+from reconciler.errors import ExitCode
+from reconciler.model.actions import Action
+from reconciler.names import Dataset, NodeName, VmName
+
+
+class Severity(Enum):
+    """How much a condition matters."""
+
+    NOTE = "note"
+    WAIT = "wait"
+    REFUSAL = "refusal"
+
+
+class Reason(Enum):
+    """Every reason that a condition can have; the names are what operators search for."""
+
+    ADOPT_IMPOSSIBLE = "AdoptImpossible"
+    AWAITING_APPROVAL = "AwaitingApproval"
+    CURRENT_BEHIND_HEAD = "CurrentBehindHead"
+    CURRENT_NOT_TAKEN = "CurrentNotTaken"
+    DISK_MISSING = "DiskMissing"
+    FOREIGN_CLONE = "ForeignClone"
+    FOREIGN_IN_THE_WAY = "ForeignInTheWay"
+    GUEST_RUNNING = "GuestRunning"
+    HEAD_DRIFTED = "HeadDrifted"
+    HEAD_LOST = "HeadLost"
+    LINK_MOVED = "LinkMoved"
+    LOST = "Lost"
+    MEMORY_UNAVAILABLE = "MemoryUnavailable"
+    NOT_ACTED_ON_YET = "NotActedOnYet"
+    NOT_INITIALISED = "NotInitialised"
+    NOT_PRUNED = "NotPruned"
+    OBSERVATION_INCOMPLETE = "ObservationIncomplete"
+    OTHER_HOST = "OtherHost"
+    OWNED_ELSEWHERE = "OwnedElsewhere"
+    PARENT_IMMUTABLE = "ParentImmutable"
+    PARENT_NOT_CURRENT = "ParentNotCurrent"
+    PARENT_MISSING = "ParentMissing"
+    PINNED = "Pinned"
+    POOL_FULL = "PoolFull"
+    POOL_UNAVAILABLE = "PoolUnavailable"
+    PROTECTED = "Protected"
+    SUSPECTED_RENAME = "SuspectedRename"
+    SUSPENDED = "Suspended"
+    TAMPERED = "Tampered"
+    UNCONFIRMED = "Unconfirmed"
+    UNSAVED_STATE = "UnsavedState"
+    UNSAVED_TIP = "UnsavedTip"
+    WHEN_MANUAL = "WhenManual"
+    WOULD_DROP_HEAD = "WouldDropHead"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """Something that the plan does not do, or that a person should know, and what would RESOLVE it."""
+
+    severity: Severity
+    reason: Reason
+    message: str
+    node: NodeName | None = None
+    resolve: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is to be done for one VM.
+
+    ``digest`` covers the actions, the conditions and ``file_digest``; two plans with the same digest do the same.
+    ``settles_current`` tells that ``current`` and ``again`` of the file count as applied once this plan is through.
+    ``approval`` is the digest to approve where removals wait for that.
+    """
+
+    vm: VmName
+    home: Dataset
+    actions: tuple[Action, ...]
+    conditions: tuple[Condition, ...]
+    now: datetime
+    file: str
+    file_digest: str
+    digest: str
+    settles_current: bool
+    approval: str | None = None
+
+    @property
+    def blocked(self) -> bool:
+        """Whether something waits or is refused."""
+        return any(condition.severity is not Severity.NOTE for condition in self.conditions)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The exit code of `ckptree plan` for this VM."""
+        if self.actions:
+            return ExitCode.CHANGES
+        return ExitCode.BLOCKED if self.blocked else ExitCode.NOTHING_TO_DO

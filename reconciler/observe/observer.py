@@ -1,0 +1,119 @@
+"""Observe VMs: ZFS, the link, the disks, who uses them, and the journal, as one Observation each.
+
+Changes nothing. ``plan`` decides from what this returns; ``cli`` and ``execute`` ask for it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from reconciler.contracts.files import Files
+from reconciler.contracts.journal import Journal
+from reconciler.contracts.zfs import ZfsReader
+from reconciler.errors import ObservationFailed
+from reconciler.model.desired import DesiredVm
+from reconciler.model.journal import JournalFacts, complete_switch, facts_of
+from reconciler.model.observed import (
+    Gap,
+    GuestState,
+    Link,
+    LinkAbsent,
+    LinkUnknown,
+    Observation,
+    PoolFacts,
+    Reading,
+    Running,
+)
+from reconciler.model.tree import Tree, derive_tree
+from reconciler.names import Dataset
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this host is: its name, and the id that stays the same for good."""
+
+    host: str
+    host_id: str
+
+
+def observe(
+    desired: DesiredVm,
+    zfs: ZfsReader,
+    files: Files,
+    journal: Journal,
+    identity: Identity,
+    reading: Reading | None = None,
+) -> Observation:
+    """Observe one VM; READING is one of its home that was made with those of others."""
+    if reading is None:
+        reading = read_homes([desired], zfs)[desired.dataset]
+    link, facts, gaps = _home_files(reading, files, journal)
+    tree = derive_tree(desired.vm, reading, link)
+    if (
+        tree.head is not None
+        and facts.switching is not None
+        and tree.head.facts.guid == facts.switching.guid
+    ):
+        facts = complete_switch(facts)
+    try:
+        pool = zfs.pool(desired.dataset)
+    except ObservationFailed as error:
+        pool = PoolFacts(name=desired.dataset.pool, health="UNKNOWN")
+        if reading.datasets:
+            gaps = (*gaps, Gap(desired.dataset.pool, str(error)))
+    return Observation(
+        vm=desired.vm,
+        reading=replace(reading, gaps=(*reading.gaps, *gaps)),
+        link=link,
+        guest=_guest(tree, files),
+        pool=pool,
+        journal=facts,
+        host=identity.host,
+        host_id=identity.host_id,
+        missing_disks=_missing_disks(desired, tree, files),
+    )
+
+
+def read_homes(desired: Sequence[DesiredVm], zfs: ZfsReader) -> Mapping[Dataset, Reading]:
+    """Read the homes of all VMs in one go."""
+    roots = [vm.dataset for vm in desired]
+    try:
+        return zfs.read(roots)
+    except ObservationFailed as error:
+        return {root: Reading(root=root, gaps=(Gap(root, str(error)),)) for root in roots}
+
+
+def _home_files(
+    reading: Reading, files: Files, journal: Journal
+) -> tuple[Link, JournalFacts, tuple[Gap, ...]]:
+    home = reading.dataset(reading.root)
+    if home is None:
+        return LinkAbsent(), JournalFacts(), ()
+    if not home.mounted or home.mountpoint is None:
+        reason = f"{home.name} is not mounted (run 'zfs mount {home.name}')"
+        return LinkUnknown(reason), JournalFacts(), ()
+    try:
+        facts = facts_of(journal.read())
+    except ObservationFailed as error:
+        return files.read_link(home.mountpoint), JournalFacts(), (Gap("journal", str(error)),)
+    return files.read_link(home.mountpoint), facts, ()
+
+
+def _guest(tree: Tree, files: Files) -> GuestState:
+    """Whether anybody uses any branch; without a branch there is nothing to use."""
+    if tree.home is None or tree.home.mountpoint is None or not tree.branches:
+        return GuestState(Running.OFF)
+    branches = [
+        (f"{tree.home.mountpoint}/{branch.facts.name.leaf}", branch.facts.name)
+        for branch in tree.branches
+    ]
+    volumes = sorted({name for branch in tree.branches for name in branch.volume_names})
+    return files.users(branches, volumes)
+
+
+def _missing_disks(desired: DesiredVm, tree: Tree, files: Files) -> tuple[str, ...]:
+    head = tree.head
+    if head is None or not head.facts.mounted or head.facts.mountpoint is None:
+        return ()
+    paths = [disk.path for disk in desired.file_disks]
+    names = [disk.name for disk in desired.volume_disks]
+    return tuple(files.missing(head.facts.mountpoint, head.facts.name, paths, names))

@@ -1,0 +1,197 @@
+"""Decide which new nodes are made now: captured from the running state, or forked offline.
+
+The running state is filed under the node that it descends from and never under another one: a new node elsewhere
+waits, with the edits that would resolve it.
+"""
+
+from reconciler.model import properties
+from reconciler.model.actions import Capture, Fork, NewNode
+from reconciler.model.desired import DesiredNode, MemoryWish, When
+from reconciler.model.observed import Running
+from reconciler.model.plan import Reason
+from reconciler.model.properties import Grade
+from reconciler.names import NodeName
+from reconciler.plan.draft import Draft
+from reconciler.plan.identity import node_properties
+from reconciler.plan.steps import clone_target
+
+_SPARE_BYTES = 1 << 20  # a snapshot of a pool with less left than this may fail half-way through a capture
+
+
+def capture_here(draft: Draft) -> None:
+    """Capture the new nodes that continue from where the guest is, as one chain."""
+    head = draft.tree.head
+    if head is None or draft.link_stays_moved:
+        return
+    chain = _chain(draft)
+    if not chain or _obstructed(draft, chain):
+        return
+    grade = Grade.CLEAN if draft.observation.guest.running is Running.OFF else Grade.CRASH
+    nodes: list[NewNode] = []
+    for wanted in chain:
+        short = draft.free_short_name(wanted.name)
+        nodes.append(
+            NewNode(
+                name=wanted.name,
+                parent=wanted.parent,
+                snapshots=draft.set_of(head.facts.name, short),
+                properties=node_properties(draft, wanted, grade),
+            )
+        )
+    draft.captured.update(node.name for node in nodes)
+    draft.add(Capture(nodes=tuple(nodes), branch=draft.dataset_ref(head.facts), grade=grade))
+
+
+def fork_offline(draft: Draft) -> None:
+    """Make the nodes with ``fork: true`` whose parents exist."""
+    for wanted in draft.desired.nodes:
+        parent = draft.tree.nodes.get(wanted.parent) if wanted.parent is not None else None
+        if not _eligible(draft, wanted) or not wanted.fork or parent is None:
+            continue
+        origins = draft.node_refs(parent)
+        target, number = draft.next_branch()
+        short = draft.free_short_name(wanted.name)
+        copied = {
+            key: parent.snapshot.properties[key]
+            for key in (properties.MEMORY, properties.FINGERPRINT)
+            if key in parent.snapshot.properties
+        }
+        node = NewNode(
+            name=wanted.name,
+            parent=wanted.parent,
+            snapshots=tuple(
+                clone_target(origins, origin, target).snapshot(short) for origin in origins
+            ),
+            properties=(*node_properties(draft, wanted, parent.grade), *copied.items()),
+        )
+        draft.add(Fork(node=node, origins=origins, target=target, number=number))
+
+
+def report_waiting(draft: Draft) -> None:
+    """Say of every node of the file that will still not exist why that is so, and what would resolve it."""
+    for wanted in draft.desired.nodes:
+        if wanted.name in draft.tree.nodes or _reported(draft, wanted.name):
+            continue
+        if _lost(draft, wanted):
+            _report_lost(draft, wanted)
+        elif wanted.when is When.MANUAL:
+            draft.wait(
+                Reason.WHEN_MANUAL,
+                f"{wanted.name} is taken by hand",
+                node=wanted.name,
+                resolve=f"take it with 'ckptree take {draft.desired.vm} {wanted.name}'",
+            )
+        elif wanted.parent is not None and wanted.parent not in draft.tree.nodes:
+            draft.wait(
+                Reason.PARENT_MISSING,
+                f"{wanted.name} waits for its parent {wanted.parent}",
+                node=wanted.name,
+                resolve=f"what resolves {wanted.parent} resolves this",
+            )
+        else:
+            _report_elsewhere(draft, wanted)
+
+
+def _chain(draft: Draft) -> tuple[DesiredNode, ...]:
+    chain: list[DesiredNode] = []
+    at = draft.anchor(draft.tree.position)
+    while True:
+        children = [
+            child
+            for child in draft.desired.children(at)
+            if _eligible(draft, child) and not child.fork and not _wants_memory(draft, child)
+        ]
+        if not children:
+            return tuple(chain)
+        chosen = next((child for child in children if _leads_to_current(draft, child)), children[0])
+        chain.append(chosen)
+        at = chosen.name
+
+
+def _eligible(draft: Draft, wanted: DesiredNode) -> bool:
+    return (
+        wanted.name not in draft.tree.nodes
+        and wanted.when is When.NOW
+        and wanted.adopt is None
+        and not _lost(draft, wanted)
+        and not _reported(draft, wanted.name)
+    )
+
+
+def _leads_to_current(draft: Draft, wanted: DesiredNode) -> bool:
+    name: NodeName | None = draft.desired.current
+    while name is not None and name in draft.desired.by_name:
+        if name == wanted.name:
+            return True
+        name = draft.desired.by_name[name].parent
+    return False
+
+
+def _lost(draft: Draft, wanted: DesiredNode) -> bool:
+    return wanted.name in draft.journal.realised and wanted.name not in draft.tree.nodes
+
+
+def _reported(draft: Draft, name: NodeName) -> bool:
+    return any(condition.node == name for condition in draft.conditions)
+
+
+def _wants_memory(draft: Draft, wanted: DesiredNode) -> bool:
+    if wanted.memory is not MemoryWish.REQUIRED:
+        return False
+    draft.refuse(
+        Reason.MEMORY_UNAVAILABLE,
+        f"{wanted.name} requires the guest's memory, which cannot be saved (the guest is not managed)",
+        node=wanted.name,
+        resolve="write 'memory: auto', or give the VM a hypervisor that can save memory",
+    )
+    return True
+
+
+def _obstructed(draft: Draft, chain: tuple[DesiredNode, ...]) -> bool:
+    names = ", ".join(wanted.name for wanted in chain)
+    missing = draft.observation.missing_disks
+    if missing:
+        draft.wait(
+            Reason.DISK_MISSING,
+            f"{names} is not taken: the head has no {', '.join(missing)}",
+            node=chain[0].name,
+            resolve="create the disk in the head, or remove it from 'disks'",
+        )
+    elif draft.observation.pool.available < _SPARE_BYTES:
+        draft.wait(
+            Reason.POOL_FULL,
+            f"{names} is not taken: {draft.desired.dataset} may write only"
+            f" {draft.observation.pool.available} bytes more",
+            node=chain[0].name,
+            resolve="free space, or raise the quota",
+        )
+    else:
+        return False
+    return True
+
+
+def _report_lost(draft: Draft, wanted: DesiredNode) -> None:
+    draft.wait(
+        Reason.LOST,
+        f"{wanted.name} was taken once (guid {draft.journal.realised[wanted.name]}) and is gone;"
+        " it is not taken again under its old name",
+        node=wanted.name,
+        resolve=f"remove it from the file, or run 'ckptree forget {draft.desired.vm} {wanted.name}'"
+        " to let it be taken anew",
+    )
+
+
+def _report_elsewhere(draft: Draft, wanted: DesiredNode) -> None:
+    position = draft.anchor(draft.tree.position)
+    here = position or "no node of the file"
+    parent = wanted.parent
+    if parent is None:
+        resolve = f"write {wanted.name} below {position}" if position else "point the link at a branch"
+    else:
+        resolve = f"write 'current: {parent}' to restore that first, or 'fork: true' at {wanted.name}"
+    draft.wait(
+        Reason.PARENT_NOT_CURRENT,
+        f"{wanted.name} cannot be taken: the guest descends from {here}, not from {parent or 'a root'}",
+        node=wanted.name,
+        resolve=resolve,
+    )

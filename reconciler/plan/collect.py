@@ -1,0 +1,39 @@
+"""Free what no node needs: dormant branches without a node, and states that were discarded at a restore."""
+
+from reconciler.model.actions import Collect
+from reconciler.model.journal import Left
+from reconciler.model.steps import DatasetRef, Ref, SnapshotRef
+from reconciler.model.tree import Branch
+from reconciler.plan.destroy import tip_is_given_up
+from reconciler.plan.draft import Draft
+
+
+def collect_garbage(draft: Draft) -> None:
+    """Destroy empty dormant branches and roll discarded tips back."""
+    if draft.tree.head is None or draft.link_stays_moved or not draft.confirmed:
+        return
+    for branch in draft.tree.branches:
+        if branch.facts.name == draft.tree.head.facts.name or branch.foreign_datasets:
+            continue
+        if not branch.nodes and not branch.foreign_snapshots and tip_is_given_up(draft, branch):
+            targets: list[Ref] = [draft.dataset_ref(facts) for facts in reversed(branch.datasets)]
+            ref = draft.dataset_ref(branch.facts)
+            draft.add(Collect(branch=ref, targets=tuple(targets), frees=branch.facts.used))
+        elif branch.nodes and branch.unsaved and draft.how_left(branch) is Left.DISCARDED:
+            _roll_back(draft, branch)
+
+
+def _roll_back(draft: Draft, branch: Branch) -> None:
+    last = draft.tree.nodes[branch.nodes[-1]]
+    rollbacks: list[tuple[DatasetRef, SnapshotRef]] = []
+    freed = 0
+    for facts in branch.datasets:
+        own = [other for other in draft.reading.snapshots if other.name.dataset == facts.name]
+        newest = max(own, key=lambda other: other.createtxg, default=None)
+        if newest is None or newest.name not in {other.name for other in last.all_snapshots}:
+            return  # something foreign is newer: a rollback would lose it
+        if facts.written:
+            rollbacks.append((draft.dataset_ref(facts), draft.snapshot_ref(newest)))
+            freed += facts.written
+    ref = draft.dataset_ref(branch.facts)
+    draft.add(Collect(branch=ref, rollbacks=tuple(rollbacks), frees=freed))

@@ -1,0 +1,146 @@
+"""Destroy doomed nodes, whole subtrees in one action, and say of the others what pins them.
+
+With one line left that lives on a clone, the clone is promoted first, so that what stays no longer hangs on what
+goes. With several lines a node stays until one of them is gone. A branch without anything alive goes whole.
+"""
+
+from reconciler.model.actions import DestroyNodes, DoomedNode
+from reconciler.model.desired import Unsaved
+from reconciler.model.observed import DatasetFacts
+from reconciler.model.plan import Reason
+from reconciler.model.steps import DatasetRef, Promote
+from reconciler.model.tree import Branch
+from reconciler.names import NodeName
+from reconciler.plan.draft import Draft
+from reconciler.plan.lines import Line, Lines
+
+
+def destroy_doomed(draft: Draft, doomed: frozenset[NodeName]) -> None:
+    """Destroy those of DOOMED that can go; say what pins the others."""
+    if draft.tree.head is None or draft.link_stays_moved:
+        return
+    left = doomed
+    progress = True
+    while progress:
+        progress = False
+        for root in _roots(draft, left):
+            gone = _destroy_cluster(draft, root, left)
+            left -= gone
+            progress = progress or bool(gone)
+    for name in sorted(left):
+        _report_pinned(draft, name, left)
+
+
+def tip_is_given_up(draft: Draft, branch: Branch) -> bool:
+    """Whether nothing is lost with the state of a dormant BRANCH that no snapshot has."""
+    if not branch.unsaved or draft.desired.restore.unsaved is Unsaved.DISCARD:
+        return True
+    return draft.how_left(branch) is not None
+
+
+def _lines(draft: Draft, doomed: frozenset[NodeName]) -> Lines:
+    return Lines(draft.tree, doomed, lambda branch: tip_is_given_up(draft, branch))
+
+
+def _roots(draft: Draft, doomed: frozenset[NodeName]) -> list[NodeName]:
+    return [
+        node.name
+        for node in draft.tree.nodes.values()
+        if node.name in doomed and node.parent not in doomed
+    ]
+
+
+def _destroy_cluster(
+    draft: Draft, root: NodeName, doomed: frozenset[NodeName]
+) -> frozenset[NodeName]:
+    """Destroy what can go of the doomed nodes that hang together from ROOT on, in one action."""
+    lines = _lines(draft, doomed)
+    cluster: set[NodeName] = set()
+    for node in draft.tree.descendants(root):
+        if node.name == root or (node.parent in cluster and node.name in doomed):
+            cluster.add(node.name)
+    stands_on = draft.tree.position if draft.desired.nodes else None
+    removed = frozenset(
+        name
+        for name in cluster
+        if name != stands_on and lines.removable(draft.tree.nodes[name])
+    )
+    if not removed:
+        return removed
+    nodes = tuple(
+        DoomedNode(name=node.name, guid=node.guid)
+        for node in draft.tree.nodes.values()
+        if node.name in removed
+    )
+    trial = draft.trial()
+    promoted: list[DatasetRef] = []
+    while clones := _next_promotion(trial, doomed, removed):
+        promoted += (draft.dataset_ref(clone) for clone in clones)
+        trial.host.perform(Promote(tuple(draft.dataset_ref(clone) for clone in clones)))
+        trial.forget_tree()
+    targets, frees = _lines(trial, doomed).targets(removed)
+    draft.add(
+        DestroyNodes(
+            nodes=nodes,
+            promote=tuple(promoted),
+            targets=tuple(draft.unguarded_if_new(ref) for ref in targets),
+            frees=frees,
+        )
+    )
+    return removed
+
+
+def _next_promotion(
+    trial: Draft, doomed: frozenset[NodeName], removed: frozenset[NodeName]
+) -> tuple[DatasetFacts, ...]:
+    lines = _lines(trial, doomed)
+    found = (lines.clones_to_promote(trial.tree.nodes[name]) for name in sorted(removed))
+    return next((clones for clones in found if clones), ())
+
+
+def _report_pinned(draft: Draft, name: NodeName, doomed: frozenset[NodeName]) -> None:
+    node, lines = draft.tree.nodes[name], _lines(draft, doomed)
+    found = sorted(lines.of(node), key=lambda line: line.dataset)
+    foreign = [line for line in found if not line.ours]
+    in_the_way = lines.foreign_in_the_way(node)
+    if foreign:
+        draft.wait(
+            Reason.FOREIGN_CLONE,
+            f"{name} stays retired: {', '.join(line.dataset for line in foreign)} is a foreign clone of it",
+            node=name,
+            resolve="destroy the clone, or promote it with 'zfs promote'",
+        )
+    elif len(found) == 1 and found[0].clone and in_the_way:
+        draft.wait(
+            Reason.FOREIGN_IN_THE_WAY,
+            f"{name} stays retired: to keep {found[0].dataset}, the foreign snapshots"
+            f" {', '.join(facts.name for facts in in_the_way)} would have to be moved",
+            node=name,
+            resolve="destroy or adopt the foreign snapshots",
+        )
+    else:
+        _report_lines(draft, name, found)
+
+
+def _report_lines(draft: Draft, name: NodeName, found: list[Line]) -> None:
+    unsaved = [
+        line.dataset
+        for line in found
+        if (branch := draft.tree.branch(line.dataset)) is not None
+        and branch is not draft.tree.head
+        and not tip_is_given_up(draft, branch)
+    ]
+    if unsaved:
+        draft.wait(
+            Reason.UNSAVED_TIP,
+            f"{name} stays retired: {', '.join(unsaved)} has changes that no checkpoint has",
+            node=name,
+            resolve="write 'restore: {unsaved: discard}' to give them up",
+        )
+        return
+    draft.note(
+        Reason.PINNED,
+        f"{name} stays retired and its space is not freed while"
+        f" {' and '.join(line.dataset for line in found)} descend from it",
+        node=name,
+    )

@@ -1,0 +1,202 @@
+"""A plan in the making: what was decided so far, already carried out on a host in memory.
+
+The parts of the planner add actions and conditions here and look at ``tree``, which shows what will exist then.
+A guid of the host in memory never gets into an action: an object that the plan itself makes has none yet.
+"""
+
+from copy import copy
+from dataclasses import replace
+from datetime import datetime
+
+from reconciler.model.actions import Action
+from reconciler.model.desired import DesiredNode, DesiredVm
+from reconciler.model.journal import JournalFacts, Left
+from reconciler.model.observed import DatasetFacts, Observation, Reading, SnapshotFacts
+from reconciler.model.plan import Condition, Reason, Severity
+from reconciler.model.steps import DatasetRef, Ref, SnapshotRef
+from reconciler.model.tree import Branch, Lineage, Node, Tree, derive_tree
+from reconciler.names import Dataset, NodeName, Snapshot, branch_name
+from reconciler.plan.steps import steps_of
+from reconciler.simulate.host import MemoryHost
+
+
+class Draft:
+    """The state that the parts of the planner share."""
+
+    def __init__(self, desired: DesiredVm, observation: Observation, now: datetime) -> None:
+        self._now = now
+        self.desired = desired
+        self.observation = observation
+        self.actions: list[Action] = []
+        self.conditions: list[Condition] = []
+        self.settles_current = True
+        self.approval: str | None = None
+        self.host = MemoryHost.of(observation)
+        self._real = {facts.guid for facts in observation.reading.datasets} | {
+            facts.guid for facts in observation.reading.snapshots
+        }
+        self._tree: Tree | None = None
+        self.captured: set[NodeName] = set()
+        self.confirmed = observation.journal.confirmed or not (
+            observation.journal.exists or self.tree.nodes
+        )
+
+    @property
+    def journal(self) -> JournalFacts:
+        """What the journal says."""
+        return self.observation.journal
+
+    @property
+    def link_stays_moved(self) -> bool:
+        """Whether the link is wrong and cannot be put right now."""
+        return any(
+            condition.reason is Reason.LINK_MOVED and condition.severity is Severity.WAIT
+            for condition in self.conditions
+        )
+
+    @property
+    def now(self) -> datetime:
+        """The moment for which this is planned."""
+        return self._now
+
+    @property
+    def reading(self) -> Reading:
+        """What ZFS will show once the actions so far are done."""
+        return self.host.zfs.read([self.desired.dataset])[self.desired.dataset]
+
+    @property
+    def tree(self) -> Tree:
+        """What will exist once the actions so far are done."""
+        if self._tree is None:
+            link = self.host.files.read_link("")
+            self._tree = derive_tree(self.desired.vm, self.reading, link)
+        return self._tree
+
+    def forget_tree(self) -> None:
+        """Derive the tree anew when it is next looked at."""
+        self._tree = None
+
+    def trial(self) -> "Draft":
+        """Copy what was carried out so far, to try something that may not become part of the plan."""
+        copied = copy(self)
+        copied.host = self.host.copy()
+        return copied
+
+    def how_left(self, branch: Branch) -> Left | None:
+        """How BRANCH was left when the guest went away from it; none if nothing tells."""
+        guid = branch.facts.guid
+        return self.host.left.get(guid, self.journal.left.get(guid))
+
+    def add(self, action: Action) -> None:
+        """Decide on ACTION and carry it out in memory."""
+        self.actions.append(action)
+        for step in steps_of(self.desired.vm, self.desired.dataset, action):
+            self.host.perform(step)
+        self._tree = None
+
+    def say(
+        self,
+        severity: Severity,
+        reason: Reason,
+        message: str,
+        *,
+        node: NodeName | None = None,
+        resolve: str = "",
+    ) -> None:
+        """Add a condition."""
+        self.conditions.append(
+            Condition(severity=severity, reason=reason, message=message, node=node, resolve=resolve)
+        )
+
+    def note(
+        self, reason: Reason, message: str, *, node: NodeName | None = None, resolve: str = ""
+    ) -> None:
+        """Add something that a person should know."""
+        self.say(Severity.NOTE, reason, message, node=node, resolve=resolve)
+
+    def wait(
+        self, reason: Reason, message: str, *, node: NodeName | None = None, resolve: str
+    ) -> None:
+        """Add something that is not done until something else happens."""
+        self.say(Severity.WAIT, reason, message, node=node, resolve=resolve)
+
+    def refuse(
+        self, reason: Reason, message: str, *, node: NodeName | None = None, resolve: str
+    ) -> None:
+        """Add something that is not done as the file says it."""
+        self.say(Severity.REFUSAL, reason, message, node=node, resolve=resolve)
+
+    def unconfirmed(self, message: str) -> None:
+        """Wait for a person, because no journal tells what was applied before."""
+        self.wait(
+            Reason.UNCONFIRMED,
+            f"{message}: no journal tells what was applied here before",
+            resolve=f"look at 'ckptree tree {self.desired.vm}', then run"
+            f" 'ckptree apply --confirm {self.desired.vm}'",
+        )
+
+    def has(self, *reasons: Reason) -> bool:
+        """Whether one of REASONS was given."""
+        return any(condition.reason in reasons for condition in self.conditions)
+
+    def dataset_ref(self, facts: DatasetFacts) -> DatasetRef:
+        """Refer to a dataset, guarded if it exists already."""
+        return DatasetRef(facts.name, self._guard(facts.guid))
+
+    def snapshot_ref(self, facts: SnapshotFacts) -> SnapshotRef:
+        """Refer to a snapshot, guarded if it exists already."""
+        return SnapshotRef(facts.name, self._guard(facts.guid))
+
+    def node_refs(self, node: Node) -> tuple[SnapshotRef, ...]:
+        """Refer to all snapshots of NODE, the branch's own first."""
+        return tuple(self.snapshot_ref(facts) for facts in node.all_snapshots)
+
+    def unguarded_if_new(self, ref: Ref) -> Ref:
+        """Drop the guid of REF if the plan itself makes the object."""
+        return replace(ref, guid=None if ref.guid is None else self._guard(ref.guid))
+
+    def _guard(self, guid: int) -> int | None:
+        return guid if guid in self._real else None
+
+    def wanted(self, name: NodeName | None) -> DesiredNode | None:
+        """The file's node NAME, none if the file has it not."""
+        return None if name is None else self.desired.by_name.get(name)
+
+    def anchor(self, name: NodeName | None) -> NodeName | None:
+        """The nearest node at or below NAME that the file has and that is not retired."""
+        return next(
+            (
+                node.name
+                for node in self.tree.ancestors(name)
+                if node.retired is None and node.name in self.desired.by_name
+            ),
+            None,
+        )
+
+    def node_below(self, facts: SnapshotFacts) -> NodeName | None:
+        """The nearest node in the lineage of a foreign snapshot."""
+        ours = {node.snapshot.guid: node.name for node in self.tree.nodes.values()}
+        older = Lineage(self.reading).of(facts.name.dataset, facts)
+        return next((ours[other.guid] for other in older if other.guid in ours), None)
+
+    def next_branch(self) -> tuple[Dataset, int]:
+        """Name the next branch and tell its number; never one that anything under the home has."""
+        taken = {facts.name for facts in self.reading.datasets}
+        number = 1 + max((branch.number for branch in self.tree.branches), default=0)
+        while branch_name(self.desired.dataset, number) in taken:
+            number += 1
+        return branch_name(self.desired.dataset, number), number
+
+    def free_short_name(self, name: NodeName) -> str:
+        """Choose the physical name of node NAME: its own, or with a suffix where something has that already."""
+        taken = {facts.name.short for facts in self.reading.snapshots}
+        short, suffix = str(name), 2
+        while short in taken:
+            short, suffix = f"{name}-{suffix}", suffix + 1
+        return short
+
+    def set_of(self, branch: Dataset, short: str) -> tuple[Snapshot, ...]:
+        """Name the snapshots SHORT of BRANCH and its volumes."""
+        found = self.tree.branch(branch)
+        volumes = () if found is None else found.volumes
+        return (branch.snapshot(short), *(volume.name.snapshot(short) for volume in volumes))

@@ -1,0 +1,112 @@
+"""Make the plan of one VM from what is desired and what was observed: pure, and the same bytes each time.
+
+The order is that of design section 4: what only adds comes first, what destroys comes last. Each part sees the
+tree as the parts before it will have left it.
+"""
+
+from datetime import datetime, timedelta
+
+from reconciler.model.actions import Action
+from reconciler.model.desired import DesiredVm
+from reconciler.model.observed import Observation
+from reconciler.model.plan import Condition, Plan, Reason, Severity
+from reconciler.model.tree import Node, derive_tree
+from reconciler.names import NodeName
+from reconciler.plan import additions, collect, destroy, head, identity, removals, restore
+from reconciler.plan.document import with_digest
+from reconciler.plan.draft import Draft
+from reconciler.plan.gate import closed_gates, not_acted_on_yet
+
+
+def make_plan(
+    desired: DesiredVm,
+    observation: Observation,
+    now: datetime,
+    *,
+    confirm: bool = False,
+    purge: bool = False,
+) -> Plan:
+    """Plan what makes VM equal to DESIRED at the moment NOW (UTC).
+
+    CONFIRM says that a person has looked and lets a tree without a journal be restored and retired; PURGE lets
+    retired nodes go before their grace is over.
+    """
+    tree = derive_tree(desired.vm, observation.reading, observation.link)
+    gates = closed_gates(desired, observation, tree)
+    if gates:
+        return _finish(desired, now, (), gates, settles_current=False)
+    draft = Draft(desired, observation, now)
+    draft.confirmed = draft.confirmed or confirm
+    _decide(draft, purge=purge)
+    conditions = (*draft.conditions, *not_acted_on_yet(desired))
+    actions = tuple(draft.actions)
+    settles = draft.settles_current
+    if desired.suspend:
+        count = len(actions)
+        message = f"the file says 'suspend: true': {count} actions are not carried out"
+        conditions = (
+            Condition(severity=Severity.NOTE, reason=Reason.SUSPENDED, message=message),
+            *conditions,
+        )
+        actions, settles = (), False
+    return _finish(
+        desired, now, actions, conditions, settles_current=settles, approval=draft.approval
+    )
+
+
+def _decide(draft: Draft, *, purge: bool) -> None:
+    head.settle_head(draft)
+    head.tidy_head(draft)
+    identity.settle_identity(draft)
+    removals.check_structure(draft)
+    additions.capture_here(draft)
+    additions.fork_offline(draft)
+    restore.restore_if_asked(draft)
+    if not draft.link_stays_moved:
+        additions.capture_here(draft)
+    removals.retire_removed(draft)
+    destroy.destroy_doomed(draft, _doomed(draft, purge=purge))
+    collect.collect_garbage(draft)
+    head.tidy_dormant(draft)
+    additions.report_waiting(draft)
+
+
+def _doomed(draft: Draft, *, purge: bool) -> frozenset[NodeName]:
+    """The nodes whose time is over: retired ones after their grace, automatic ones after their expiry."""
+    if not draft.confirmed or draft.has(Reason.PARENT_IMMUTABLE):
+        return frozenset()
+    grace = timedelta(0) if purge else draft.desired.prune.grace
+
+    def over(node: Node) -> bool:
+        if node.protect or node.name in draft.desired.by_name:
+            return False
+        if node.retired is not None:
+            return node.retired + grace <= draft.now
+        expired = node.name.automatic and node.expires is not None and node.expires <= draft.now
+        return expired and node.name != draft.desired.current
+
+    return frozenset(node.name for node in draft.tree.nodes.values() if over(node))
+
+
+def _finish(
+    desired: DesiredVm,
+    now: datetime,
+    actions: tuple[Action, ...],
+    conditions: tuple[Condition, ...],
+    *,
+    settles_current: bool,
+    approval: str | None = None,
+) -> Plan:
+    plan = Plan(
+        vm=desired.vm,
+        home=desired.dataset,
+        actions=actions,
+        conditions=conditions,
+        now=now,
+        file=desired.position.file,
+        file_digest=desired.digest,
+        digest="",
+        settles_current=settles_current,
+        approval=approval,
+    )
+    return with_digest(plan)

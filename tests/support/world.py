@@ -1,0 +1,146 @@
+"""A host in memory with one VM, driven as `ckptree apply` drives a real one."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import cast
+
+from reconciler.contracts.perform import Place
+from reconciler.execute.apply import Result, Wish, apply
+from reconciler.execute.executor import Hands
+from reconciler.model.desired import DesiredNode, DesiredVm, SourcePosition, VolumeDisk
+from reconciler.model.journal import Confirmed, JournalRecord
+from reconciler.model.observed import GuestState, LinkTo, Observation, Running
+from reconciler.model.plan import Plan
+from reconciler.model.tree import Tree, derive_tree
+from reconciler.names import Dataset, NodeName, VmName
+from reconciler.observe.observer import Identity, observe
+from reconciler.plan.planner import make_plan
+from reconciler.simulate.host import MemoryFiles
+from reconciler.simulate.zfs import MemoryZfs
+
+VM = VmName("web")
+HOME = Dataset("tank/vm/web")
+START = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
+HERE = SourcePosition("web.yaml", 1, 1)
+IDENTITY = Identity("bsd07", "host-id-1")
+
+Nested = Mapping[str, "Nested"]
+Flags = Mapping[str, object]
+
+
+def nodes_of(
+    tree: Nested, flags: Mapping[str, Flags] | None = None, parent: NodeName | None = None
+) -> tuple[DesiredNode, ...]:
+    """Nodes from nested names; FLAGS gives other fields of a node by its name."""
+    found: list[DesiredNode] = []
+    for text, below in tree.items():
+        name = NodeName(text)
+        node = DesiredNode(name=name, parent=parent, position=HERE)
+        found.append(replace(node, **cast(dict[str, object], (flags or {}).get(text, {}))))  # type: ignore[arg-type]
+        found += nodes_of(below, flags, name)
+    return tuple(found)
+
+
+def desired(tree: Nested, flags: Mapping[str, Flags] | None = None, **fields: object) -> DesiredVm:
+    """A desired VM with the checkpoints TREE."""
+    vm = DesiredVm(
+        vm=VM, dataset=HOME, disks=(), nodes=nodes_of(tree, flags), position=HERE, digest="d"
+    )
+    return replace(vm, **fields)  # type: ignore[arg-type]
+
+
+class MemoryJournal:
+    """A journal in memory; FAIL may raise before or after a record is written."""
+
+    def __init__(self) -> None:
+        self.records: list[JournalRecord] | None = None
+
+    def read(self) -> tuple[JournalRecord, ...] | None:
+        return None if self.records is None else tuple(self.records)
+
+    def append(self, record: JournalRecord) -> None:
+        self.records = [*(self.records or ()), record]
+
+    @contextmanager
+    def locked(self, purpose: str) -> Iterator[None]:  # noqa: ARG002
+        yield
+
+
+class World:
+    """The host, its clock and the operator's deeds."""
+
+    def __init__(self, volumes: tuple[str, ...] = ()) -> None:
+        self.zfs = MemoryZfs()
+        self.zfs.add_pool("tank")
+        self.zfs.create(Dataset("tank/vm"), {}, canmount="on")
+        self.zfs.create(HOME, {"ckptree:vm": VM, "ckptree:owner": IDENTITY.host_id}, canmount="on")
+        self.zfs.mount(HOME)
+        branch = HOME.child("b-1")
+        ours = {"ckptree:vm": VM, "ckptree:branch": "1"}
+        self.zfs.create(branch, ours, canmount="on")
+        self.zfs.mount(branch)
+        for volume in volumes:
+            self.zfs.create_volume(branch.child(volume))
+            self.zfs.set_properties(branch.child(volume), ours)
+        self.files = MemoryFiles(self.zfs, LinkTo("b-1"), GuestState(Running.OFF))
+        self.journal = MemoryJournal()
+        self.journal.append(Confirmed(at="", by="init"))
+        self.now = START
+        self.volumes = tuple(VolumeDisk(volume) for volume in volumes)
+
+    def copy(self) -> "World":
+        copied = World.__new__(World)
+        copied.zfs = self.zfs.copy()
+        copied.files = self.files.copy(copied.zfs)
+        copied.journal = MemoryJournal()
+        copied.journal.records = None if self.journal.records is None else list(self.journal.records)
+        copied.now, copied.volumes = self.now, self.volumes
+        return copied
+
+    @property
+    def hands(self) -> Hands:
+        return Hands(self.zfs, self.files, self.journal, Place(HOME, f"/{HOME}"))
+
+    def observe(self, vm: DesiredVm) -> Observation:
+        return observe(vm, self.zfs, self.files, self.journal, IDENTITY)
+
+    def plan(self, vm: DesiredVm, **options: bool) -> Plan:
+        return make_plan(vm, self.observe(vm), self.now, **options)
+
+    def apply(self, vm: DesiredVm, *, confirm: bool = False, purge: bool = False) -> Result:
+        wish = Wish(by="test", confirm=confirm, purge=purge)
+        return apply(vm, self.hands, IDENTITY, lambda: self.now, wish, lambda _: None)
+
+    def pass_time(self, **delta: float) -> None:
+        self.now += timedelta(**delta)
+
+    def write(self, content: str, amount: int = 4096) -> None:
+        """Let the guest write to every disk of the branch that it is on."""
+        head = self.tree.head
+        assert head is not None
+        for facts in head.datasets:
+            self.zfs.write(facts.name, content, amount)
+
+    @property
+    def tree(self) -> Tree:
+        return derive_tree(VM, self.zfs.read([HOME])[HOME], self.files.link)
+
+    def content(self) -> str:
+        """What the guest sees on its first disk."""
+        head = self.tree.head
+        assert head is not None
+        return self.zfs.content(head.facts.name)
+
+    def shape(self) -> dict[str, str | None]:
+        """Each node that is not retired, with its nearest parent that is neither."""
+        tree = self.tree
+        shown = [node for node in tree.nodes.values() if node.retired is None]
+        names = {node.name for node in shown}
+        return {
+            str(node.name): next(
+                (str(a.name) for a in tree.ancestors(node.parent) if a.name in names), None
+            )
+            for node in shown
+        }
