@@ -7,6 +7,9 @@ CkptreeError is a bug.
 from enum import Enum, IntEnum
 
 
+_LONGEST_COMMAND = 60  # characters of a command line in a message
+
+
 class ExitCode(IntEnum):
     """Exit codes of plan, apply and the commands like them."""
 
@@ -39,7 +42,10 @@ class CommandFailed(CkptreeError):
         self.stderr = stderr
         ending = "did not end in time" if code is None else f"ended with exit code {code}"
         detail = f": {stderr.strip()}" if stderr.strip() else ""
-        super().__init__(f"'{' '.join(argv)}' {ending}{detail}")
+        shown = " ".join(argv)
+        if len(shown) > _LONGEST_COMMAND:
+            shown = f"{shown[: _LONGEST_COMMAND - 3]}..."
+        super().__init__(f"'{shown}' {ending}{detail}")
 
 
 class ZfsErrorKind(Enum):

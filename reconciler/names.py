@@ -20,6 +20,7 @@ _SNAPSHOT_PART = re.compile(r"[A-Za-z0-9_.: -]+")
 
 
 class _Name(str):
+    # What is cut out of a valid name is valid: it is not parsed again, plans ask for it very often.
     __slots__ = ()
 
     def __repr__(self) -> str:
@@ -79,7 +80,7 @@ class Dataset(_Name):
     def parent(self) -> "Dataset | None":
         """The dataset above this one; none above a pool."""
         above, slash, _ = self.rpartition("/")
-        return Dataset(above) if slash else None
+        return str.__new__(Dataset, above) if slash else None
 
     @property
     def leaf(self) -> str:
@@ -115,7 +116,7 @@ class Snapshot(_Name):
     @property
     def dataset(self) -> Dataset:
         """The dataset that it is a snapshot of."""
-        return Dataset(self.partition("@")[0])
+        return str.__new__(Dataset, self.partition("@")[0])
 
     @property
     def short(self) -> str:

@@ -28,5 +28,11 @@ class Files(Protocol):
         Raises StepFailed, naming every disk that is not there.
         """
 
+    def link_disks(self, home: str, names: Sequence[str]) -> Sequence[str]:
+        """Make HOME/NAME lead to HOME/current/NAME for each disk, so that the guest's definition may name it so.
+
+        Tells which links are new; a real file of that name is left alone. Raises StepFailed.
+        """
+
     def users(self, branches: Sequence[tuple[str, Dataset]], volumes: Sequence[str]) -> GuestState:
         """Find out whether any process has a file or a volume of one of BRANCHES (mountpoint, dataset) open."""

@@ -77,8 +77,9 @@ class ZfsWriter(Protocol):
     ) -> None:
         """Clone ORIGIN as TARGET: a filesystem unmounted, canmount=noauto; a volume volmode=dev.
 
-        Raises ZfsRefused: NOT_FOUND (origin or the target's parent), EXISTS, NO_SPACE, INVALID
-        (another pool, below a volume, VOLUME is not what the origin is).
+        VOLUME must be what ORIGIN is, and the target's parent a filesystem: where they are not,
+        the model raises INVALID and ZFS itself may not notice. Raises ZfsRefused: NOT_FOUND (origin
+        or the target's parent), EXISTS, NO_SPACE, INVALID (another pool).
         """
 
     def set_properties(self, target: Dataset | Snapshot, changes: Mapping[str, str | None]) -> None:
@@ -91,6 +92,12 @@ class ZfsWriter(Protocol):
         """Set canmount (on, off, noauto) of a filesystem without mounting or unmounting it.
 
         Raises ZfsRefused: NOT_FOUND, INVALID (a volume), BUSY (off while it is mounted).
+        """
+
+    def set_mountpoint(self, name: Dataset, mountpoint: str | None) -> None:
+        """Give an unmounted filesystem a mountpoint of its own, or let it inherit one (none).
+
+        Raises ZfsRefused: NOT_FOUND, INVALID (a volume), BUSY (it is mounted).
         """
 
     def rename(self, old: Dataset, new: Dataset) -> None:

@@ -12,11 +12,11 @@ from reconciler.execute.executor import Hands, Progress, carry_out
 from reconciler.execute.rehearsal import rehearse
 from reconciler.model import properties
 from reconciler.model.desired import DesiredVm
-from reconciler.model.journal import Applied, Confirmed, Realised
-from reconciler.model.observed import Observation
+from reconciler.model.journal import Applied, Confirmed, Left, Realised
+from reconciler.model.observed import HostIdentity, Observation
 from reconciler.model.plan import Plan
 from reconciler.model.tree import derive_tree
-from reconciler.observe.observer import Identity, observe
+from reconciler.observe.observer import observe
 from reconciler.plan.document import SavedPlan
 from reconciler.plan.planner import make_plan
 
@@ -45,7 +45,7 @@ class Result:
 
 
 def apply(
-    desired: DesiredVm, hands: Hands, identity: Identity, clock: Clock, wish: Wish, progress: Progress
+    desired: DesiredVm, hands: Hands, identity: HostIdentity, clock: Clock, wish: Wish, progress: Progress
 ) -> Result:
     """Make VM equal to DESIRED as far as can be; raises CkptreeError at the first step that fails."""
 
@@ -61,7 +61,7 @@ def apply(
         plan = make_plan(desired, observation, moment, confirm=wish.confirm, purge=wish.purge)
         _refuse_stale(plan, wish.saved)
         rehearse(plan, desired, observation)
-        if _untouchable(plan, observation):
+        if plan.hands_off:
             return Result(plan, plan)
         _note_what_exists(desired, observation, hands, written_now, wish)
         carry_out(plan, hands, by=wish.by, now=written_now, progress=progress)
@@ -79,11 +79,6 @@ def _refuse_stale(plan: Plan, saved: SavedPlan | None) -> None:
         f"the saved plan for {plan.vm} is stale: {what} changed since {saved.now:%Y-%m-%d %H:%M:%S} UTC"
         f" (make it anew with 'ckptree plan -o FILE {plan.vm}')"
     )
-
-
-def _untouchable(plan: Plan, observation: Observation) -> bool:
-    """Whether nothing at all may be written, not even into the journal."""
-    return not plan.actions and (not plan.settles_current or not observation.reading.datasets)
 
 
 def _note_what_exists(
@@ -124,8 +119,8 @@ def _note_applied(
         position=tree.position,
         head=head,
     )
-    same = (facts.current, facts.again, facts.position, facts.head, facts.approved) == (
-        applied.current, applied.again, applied.position, applied.head, frozenset(),
+    same = (facts.current, facts.again, facts.position, facts.head) == (
+        applied.current, applied.again, applied.position, applied.head,
     )  # fmt: skip
-    if not same:
+    if not same or facts.approved or Left.DISCARDED in facts.left.values():
         hands.journal.append(applied)

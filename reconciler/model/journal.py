@@ -86,7 +86,8 @@ class Realised:
 class Applied:
     """A plan was carried out whole; CURRENT and AGAIN of its file count as done, the guest stands on POSITION.
 
-    HEAD is the guid of the branch that the link points at.
+    HEAD is the guid of the branch that the link points at. What was discarded is gone: what a dormant branch has
+    from now on is somebody else's.
     """
 
     at: str
@@ -124,6 +125,15 @@ class Forgotten:
     node: NodeName
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenOver:
+    """A person says that the home belongs to this host and no longer to the host with the id BEFORE."""
+
+    at: str
+    by: str
+    before: str
+
+
 JournalRecord = (
     Begun
     | Intended
@@ -136,6 +146,7 @@ JournalRecord = (
     | Confirmed
     | Approved
     | Forgotten
+    | TakenOver
 )
 
 
@@ -194,7 +205,7 @@ def complete_switch(facts: JournalFacts) -> JournalFacts:
 
 def _with(facts: JournalFacts, record: JournalRecord) -> JournalFacts:  # noqa: PLR0911 - one case a record
     match record:
-        case Begun() | Intended() | Done() | Failed():
+        case Begun() | Intended() | Done() | Failed() | TakenOver():
             return facts
         case Switching():
             return replace(facts, switching=record)
@@ -210,6 +221,7 @@ def _with(facts: JournalFacts, record: JournalRecord) -> JournalFacts:  # noqa: 
                 position=record.position,
                 head=record.head,
                 switching=None,
+                left={guid: left for guid, left in facts.left.items() if left is not Left.DISCARDED},
                 approved=frozenset(),
             )
         case Confirmed():

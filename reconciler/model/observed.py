@@ -132,11 +132,20 @@ class PoolFacts:
     available: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class HostIdentity:
+    """Who this host is: its name, and the id that stays the same for good."""
+
+    name: str
+    host_id: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """All that a plan for one VM is made from, besides the file.
 
-    ``journal`` counts an unfinished switch of the link as done exactly if the link shows it. ``missing_disks`` names the desired disks that the head has not. ``host`` is this host's name, ``host_id`` its
+    ``journal`` counts an unfinished switch of the link as done exactly if the link shows it.
+    ``missing_disks`` names the desired disks that the head has not. ``host`` is this host's name, ``host_id`` its
     unchanging identity (kern.hostuuid, /etc/machine-id).
     """
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import Enum
 
 from reconciler.errors import ExitCode
-from reconciler.model.actions import Action
+from reconciler.model.actions import Action, DoomedNode
 from reconciler.names import Dataset, NodeName, VmName
 
 
@@ -68,12 +68,21 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """Removals that wait for a person, who allows exactly these NODES by naming DIGEST."""
+
+    digest: str
+    nodes: tuple[DoomedNode, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What is to be done for one VM.
 
     ``digest`` covers the actions, the conditions and ``file_digest``; two plans with the same digest do the same.
     ``settles_current`` tells that ``current`` and ``again`` of the file count as applied once this plan is through.
-    ``approval`` is the digest to approve where removals wait for that.
+    ``hands_off`` tells that nothing at all may be written, not even into the journal.
+    ``approval`` is what a person may approve where removals wait for that.
     """
 
     vm: VmName
@@ -85,7 +94,8 @@ class Plan:
     file_digest: str
     digest: str
     settles_current: bool
-    approval: str | None = None
+    hands_off: bool = False
+    approval: Approval | None = None
 
     @property
     def blocked(self) -> bool:

@@ -5,7 +5,7 @@ in ZFS lineage (earlier in the same dataset, else the dataset's origin, and on).
 are never asked. A promote changes names and not the tree.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -68,7 +68,11 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Branch:
-    """A branch with its volumes. ``nodes`` are oldest first."""
+    """A branch with its volumes.
+
+    ``nodes`` are oldest first; ``snapshot_count`` counts what was taken of the filesystem since it exists, not what a
+    promote brought to it.
+    """
 
     facts: DatasetFacts
     number: int
@@ -165,7 +169,7 @@ def derive_tree(vm: VmName, reading: Reading, link: Link) -> Tree:
     home = reading.dataset(reading.root)
     faults: list[Fault] = []
     primary = _primaries(vm, reading, faults)
-    members = _members(vm, reading)
+    members = _members(vm, reading, primary)
     line = Lineage(reading)
     order = {id(facts): name for name, facts in primary.items()}
     nodes = {}
@@ -173,11 +177,12 @@ def derive_tree(vm: VmName, reading: Reading, link: Link) -> Tree:
         older = line.of(facts.name.dataset, facts)
         parent = next((order[id(other)] for other in older if id(other) in order), None)
         try:
-            nodes[name] = _node(name, parent, facts, members.get(facts.name.short, ()))
+            nodes[name] = _node(name, parent, facts, members.get(facts.name, ()))
         except CkptreeError as error:
             faults.append(Fault(facts.name, str(error)))
     by_snapshot = {node.snapshot.name: node.name for node in nodes.values()}
-    branches = tuple(_branches(reading, by_snapshot, members))
+    ours = {facts.name for node in nodes.values() for facts in node.all_snapshots}
+    branches = tuple(_branches(reading, by_snapshot, ours))
     head = _head(home, branches, link)
     position = None
     if head is not None:
@@ -261,17 +266,31 @@ def _is_ours(vm: VmName, facts: SnapshotFacts) -> bool:
     return properties.NODE in facts.properties and facts.properties.get(properties.VM) == vm
 
 
-def _members(vm: VmName, reading: Reading) -> dict[str, tuple[SnapshotFacts, ...]]:
-    """The volumes' snapshots of ours by their short name, which is unique within a VM.
+def _members(
+    vm: VmName, reading: Reading, primary: Mapping[NodeName, SnapshotFacts]
+) -> dict[Snapshot, tuple[SnapshotFacts, ...]]:
+    """The volumes' snapshots of ours, by the branch's snapshot that they were taken with.
 
-    Looked for under every branch: between the promotes of a branch and of its volumes they lie apart.
+    Looked for under every branch: between the promotes of a branch and of its volumes they lie apart. One set has one
+    short name; where an adopted set has the same, the transaction group or the branch tells them apart. A snapshot
+    that belongs to no node is foreign, whatever it says.
     """
     branches = {facts.name for facts in reading.datasets if _is_branch(reading.root, facts)}
     volumes = {f.name for f in reading.datasets if f.name.parent in branches and _is_volume(f.name.parent or "", f)}
-    found: dict[str, tuple[SnapshotFacts, ...]] = {}
+    by_short: dict[str, list[SnapshotFacts]] = {}
+    for facts in primary.values():
+        by_short.setdefault(facts.name.short, []).append(facts)
+    found: dict[Snapshot, tuple[SnapshotFacts, ...]] = {}
     for facts in reading.snapshots:
-        if facts.name.dataset in volumes and _is_ours(vm, facts):
-            found[facts.name.short] = (*found.get(facts.name.short, ()), facts)
+        if facts.name.dataset not in volumes or not _is_ours(vm, facts):
+            continue
+        sets = by_short.get(facts.name.short, [])
+        if len(sets) > 1:
+            beside = [other for other in sets if other.name.dataset == facts.name.dataset.parent]
+            sets = [other for other in sets if other.createtxg == facts.createtxg] or beside
+        if len(sets) == 1:
+            name = sets[0].name
+            found[name] = (*found.get(name, ()), facts)
     return found
 
 
@@ -307,17 +326,23 @@ def _node(
 def _branches(
     reading: Reading,
     by_snapshot: Mapping[Snapshot, NodeName],
-    members: Mapping[str, tuple[SnapshotFacts, ...]],
+    ours: Set[Snapshot],
 ) -> Iterator[Branch]:
-    ours: set[Snapshot] = {*by_snapshot, *(facts.name for group in members.values() for facts in group)}
+    below: dict[str, list[DatasetFacts]] = {}
+    for facts in reading.datasets:
+        parts = facts.name.removeprefix(f"{reading.root}/").split("/")
+        if len(parts) > 1:
+            below.setdefault(f"{reading.root}/{parts[0]}", []).append(facts)
+    taken: dict[str, list[SnapshotFacts]] = {}
+    for snapshot in reading.snapshots:
+        taken.setdefault(snapshot.name.dataset, []).append(snapshot)
     for facts in reading.datasets:
         number = branch_number(facts.name.leaf)
         if number is None or not _is_branch(reading.root, facts):
             continue
-        below = [other for other in reading.datasets if other.name.startswith(f"{facts.name}/")]
-        volumes = tuple(other for other in below if _is_volume(facts.name, other))
-        own = {facts.name, *(volume.name for volume in volumes)}
-        snapshots = [other for other in reading.snapshots if other.name.dataset in own]
+        others = below.get(facts.name, [])
+        volumes = tuple(other for other in others if _is_volume(facts.name, other))
+        snapshots = [s for own in (facts, *volumes) for s in taken.get(own.name, ())]
         yield Branch(
             facts=facts,
             number=number,
@@ -326,8 +351,10 @@ def _branches(
                 by_snapshot[other.name] for other in snapshots if other.name in by_snapshot
             ),
             foreign_snapshots=tuple(other for other in snapshots if other.name not in ours),
-            foreign_datasets=tuple(other for other in below if other not in volumes),
-            snapshot_count=sum(other.name.dataset == facts.name for other in snapshots),
+            foreign_datasets=tuple(other for other in others if other not in volumes),
+            snapshot_count=sum(
+                other.createtxg > facts.createtxg for other in taken.get(facts.name, ())
+            ),
         )
 
 

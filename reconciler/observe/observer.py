@@ -4,7 +4,7 @@ Changes nothing. ``plan`` decides from what this returns; ``cli`` and ``execute`
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from reconciler.contracts.files import Files
 from reconciler.contracts.journal import Journal
@@ -15,6 +15,7 @@ from reconciler.model.journal import JournalFacts, complete_switch, facts_of
 from reconciler.model.observed import (
     Gap,
     GuestState,
+    HostIdentity,
     Link,
     LinkAbsent,
     LinkUnknown,
@@ -27,20 +28,12 @@ from reconciler.model.tree import Tree, derive_tree
 from reconciler.names import Dataset
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who this host is: its name, and the id that stays the same for good."""
-
-    host: str
-    host_id: str
-
-
 def observe(
     desired: DesiredVm,
     zfs: ZfsReader,
     files: Files,
     journal: Journal,
-    identity: Identity,
+    identity: HostIdentity,
     reading: Reading | None = None,
 ) -> Observation:
     """Observe one VM; READING is one of its home that was made with those of others."""
@@ -67,7 +60,7 @@ def observe(
         guest=_guest(tree, files),
         pool=pool,
         journal=facts,
-        host=identity.host,
+        host=identity.name,
         host_id=identity.host_id,
         missing_disks=_missing_disks(desired, tree, files),
     )

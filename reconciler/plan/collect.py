@@ -13,7 +13,8 @@ def collect_garbage(draft: Draft) -> None:
     if draft.tree.head is None or draft.link_stays_moved or not draft.confirmed:
         return
     for branch in draft.tree.branches:
-        if branch.facts.name == draft.tree.head.facts.name or branch.foreign_datasets:
+        here = branch.facts.name == draft.tree.head.facts.name
+        if here or branch.facts.mounted or branch.foreign_datasets:
             continue
         if not branch.nodes and not branch.foreign_snapshots and tip_is_given_up(draft, branch):
             targets: list[Ref] = [draft.dataset_ref(facts) for facts in reversed(branch.datasets)]

@@ -6,6 +6,7 @@ goes. With several lines a node stays until one of them is gone. A branch withou
 
 from reconciler.model.actions import DestroyNodes, DoomedNode
 from reconciler.model.desired import Unsaved
+from reconciler.model.journal import Left
 from reconciler.model.observed import DatasetFacts
 from reconciler.model.plan import Reason
 from reconciler.model.steps import DatasetRef, Promote
@@ -32,10 +33,13 @@ def destroy_doomed(draft: Draft, doomed: frozenset[NodeName]) -> None:
 
 
 def tip_is_given_up(draft: Draft, branch: Branch) -> bool:
-    """Whether nothing is lost with the state of a dormant BRANCH that no snapshot has."""
+    """Whether nothing is lost with the state of a dormant BRANCH that no snapshot has.
+
+    A branch that was left saved and has such a state all the same was written to by somebody since.
+    """
     if not branch.unsaved or draft.desired.restore.unsaved is Unsaved.DISCARD:
         return True
-    return draft.how_left(branch) is not None
+    return draft.how_left(branch) is Left.DISCARDED
 
 
 def _lines(draft: Draft, doomed: frozenset[NodeName]) -> Lines:

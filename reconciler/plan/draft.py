@@ -11,11 +11,17 @@ from datetime import datetime
 from reconciler.model.actions import Action
 from reconciler.model.desired import DesiredNode, DesiredVm
 from reconciler.model.journal import JournalFacts, Left
-from reconciler.model.observed import DatasetFacts, Observation, Reading, SnapshotFacts
-from reconciler.model.plan import Condition, Reason, Severity
+from reconciler.model.observed import (
+    DatasetFacts,
+    LinkTo,
+    Observation,
+    Reading,
+    SnapshotFacts,
+)
+from reconciler.model.plan import Approval, Condition, Reason, Severity
 from reconciler.model.steps import DatasetRef, Ref, SnapshotRef
 from reconciler.model.tree import Branch, Lineage, Node, Tree, derive_tree
-from reconciler.names import Dataset, NodeName, Snapshot, branch_name
+from reconciler.names import Dataset, NodeName, Snapshot, branch_name, branch_number
 from reconciler.plan.steps import steps_of
 from reconciler.simulate.host import MemoryHost
 
@@ -23,22 +29,25 @@ from reconciler.simulate.host import MemoryHost
 class Draft:
     """The state that the parts of the planner share."""
 
-    def __init__(self, desired: DesiredVm, observation: Observation, now: datetime) -> None:
+    def __init__(
+        self, desired: DesiredVm, observation: Observation, tree: Tree, now: datetime
+    ) -> None:
         self._now = now
         self.desired = desired
         self.observation = observation
         self.actions: list[Action] = []
         self.conditions: list[Condition] = []
         self.settles_current = True
-        self.approval: str | None = None
+        self.approval: Approval | None = None
         self.host = MemoryHost.of(observation)
         self._real = {facts.guid for facts in observation.reading.datasets} | {
             facts.guid for facts in observation.reading.snapshots
         }
-        self._tree: Tree | None = None
+        self._reading: Reading | None = None
+        self._tree: Tree | None = tree
         self.captured: set[NodeName] = set()
         self.confirmed = observation.journal.confirmed or not (
-            observation.journal.exists or self.tree.nodes
+            observation.journal.exists or tree.nodes
         )
 
     @property
@@ -62,7 +71,9 @@ class Draft:
     @property
     def reading(self) -> Reading:
         """What ZFS will show once the actions so far are done."""
-        return self.host.zfs.read([self.desired.dataset])[self.desired.dataset]
+        if self._reading is None:
+            self._reading = self.host.zfs.read([self.desired.dataset])[self.desired.dataset]
+        return self._reading
 
     @property
     def tree(self) -> Tree:
@@ -73,8 +84,8 @@ class Draft:
         return self._tree
 
     def forget_tree(self) -> None:
-        """Derive the tree anew when it is next looked at."""
-        self._tree = None
+        """Read and derive the tree anew when it is next looked at."""
+        self._reading = self._tree = None
 
     def trial(self) -> "Draft":
         """Copy what was carried out so far, to try something that may not become part of the plan."""
@@ -92,7 +103,7 @@ class Draft:
         self.actions.append(action)
         for step in steps_of(self.desired.vm, self.desired.dataset, action):
             self.host.perform(step)
-        self._tree = None
+        self.forget_tree()
 
     def say(
         self,
@@ -180,9 +191,16 @@ class Draft:
         return next((ours[other.guid] for other in older if other.guid in ours), None)
 
     def next_branch(self) -> tuple[Dataset, int]:
-        """Name the next branch and tell its number; never one that anything under the home has."""
+        """Name the next branch and tell its number; never one that anything under the home has.
+
+        Nor one that the link names: a link that leads nowhere must not lead to a branch that is being made.
+        """
         taken = {facts.name for facts in self.reading.datasets}
-        number = 1 + max((branch.number for branch in self.tree.branches), default=0)
+        numbers = [branch.number for branch in self.tree.branches]
+        link = self.host.files.link
+        if isinstance(link, LinkTo):
+            numbers.append(branch_number(link.target.rstrip("/").rpartition("/")[2]) or 0)
+        number = 1 + max(numbers, default=0)
         while branch_name(self.desired.dataset, number) in taken:
             number += 1
         return branch_name(self.desired.dataset, number), number

@@ -34,20 +34,17 @@ def settle_head(draft: Draft) -> None:
 def expected_head(draft: Draft) -> Branch | None:
     """The branch that the guest belongs on; none if nothing tells."""
     tree, journal = draft.tree, draft.journal
-    head = tree.head
     recorded = tree.branch_by_guid(journal.head)
     if recorded is not None:
         return recorded
-    if head is not None:
-        return head
     mounted = [branch for branch in tree.branches if branch.facts.canmount == "on"]
-    return mounted[0] if len(mounted) == 1 and journal.head is None else None
+    return mounted[0] if len(mounted) == 1 and journal.head is None else tree.head
 
 
 def tidy_head(draft: Draft) -> None:
     """Mount the head, with canmount=on."""
     head = draft.tree.head
-    if head is None:
+    if head is None or draft.link_stays_moved:
         return
     canmount, mount = head.facts.canmount != "on", not head.facts.mounted
     if canmount or mount:
@@ -56,12 +53,22 @@ def tidy_head(draft: Draft) -> None:
 
 
 def tidy_dormant(draft: Draft) -> None:
-    """Unmount every other branch, with canmount=noauto."""
+    """Unmount every other branch, with canmount=noauto; not while somebody uses any of them."""
     head = draft.tree.head
-    if head is None:
+    if head is None or draft.link_stays_moved:
         return
     for branch in draft.tree.branches:
+        if branch.facts.name == head.facts.name:
+            continue
         canmount, mounted = branch.facts.canmount != "noauto", branch.facts.mounted
-        if branch.facts.name != head.facts.name and (canmount or mounted):
+        if mounted and draft.observation.guest.running is not Running.OFF:
+            mounted = False
+            draft.wait(
+                Reason.GUEST_RUNNING,
+                f"{branch.facts.name} is mounted, though the guest is not on it; it is not unmounted while"
+                f" something is in use here ({draft.observation.guest.proof})",
+                resolve=f"stop the guest, or run 'zfs unmount {branch.facts.name}'",
+            )
+        if canmount or mounted:
             ref = draft.dataset_ref(branch.facts)
             draft.add(Tidy(branch=ref, head=False, canmount=canmount, mount=mounted))

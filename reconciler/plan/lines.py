@@ -1,7 +1,8 @@
 """What still lives on a doomed node: the question that decides whether and how it can be destroyed.
 
 A *line* is something alive that descends from a node: the rest of its own branch, a branch cloned from it, or a
-foreign clone. Alive is the head, a node that stays, anything foreign, and a tip whose unsaved state nobody gave up.
+foreign clone. Alive is the head, a node that stays, anything foreign, what somebody has mounted, and a tip whose
+unsaved state nobody gave up.
 ``destroy`` acts on the answers.
 """
 
@@ -85,7 +86,8 @@ class Lines:
         for name in removed:
             self._add_branch_if_dead(self._tree_branch(self._tree.nodes[name]), order)
         for name in removed:
-            for facts in self._tree.nodes[name].all_snapshots:
+            # The branch's own snapshot goes last: as long as it is there, the node is, and can be destroyed again.
+            for facts in reversed(self._tree.nodes[name].all_snapshots):
                 self._add_snapshot(facts, order, counted=True)
         return tuple(order), sum(order.values())
 
@@ -93,7 +95,7 @@ class Lines:
         if self.alive(branch) or branch.ref in order:
             return
         for name in branch.nodes:
-            for facts in self._tree.nodes[name].all_snapshots:
+            for facts in reversed(self._tree.nodes[name].all_snapshots):
                 if facts.name.dataset in self._unit and self._unit[facts.name.dataset] is branch:
                     self._add_snapshot(facts, order, counted=False)
         for dataset in reversed(branch.datasets):
@@ -129,7 +131,7 @@ class Lines:
         name = branch.facts.name
         if self._tree.head is None or name == self._tree.head.facts.name:
             return True
-        if branch.foreign_datasets or not self._given_up(branch):
+        if branch.foreign_datasets or branch.facts.mounted or not self._given_up(branch):
             return True
         since = after.snapshot.createtxg if after is not None else -1
         if any(facts.createtxg > since for facts in branch.foreign_snapshots):

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from reconciler.model.actions import Action
 from reconciler.model.desired import DesiredVm
 from reconciler.model.observed import Observation
-from reconciler.model.plan import Condition, Plan, Reason, Severity
+from reconciler.model.plan import Approval, Condition, Plan, Reason, Severity
 from reconciler.model.tree import Node, derive_tree
 from reconciler.names import NodeName
 from reconciler.plan import additions, collect, destroy, head, identity, removals, restore
@@ -34,8 +34,8 @@ def make_plan(
     tree = derive_tree(desired.vm, observation.reading, observation.link)
     gates = closed_gates(desired, observation, tree)
     if gates:
-        return _finish(desired, now, (), gates, settles_current=False)
-    draft = Draft(desired, observation, now)
+        return _finish(desired, now, (), gates, settles_current=False, hands_off=True)
+    draft = Draft(desired, observation, tree, now)
     draft.confirmed = draft.confirmed or confirm
     _decide(draft, purge=purge)
     conditions = (*draft.conditions, *not_acted_on_yet(desired))
@@ -50,7 +50,13 @@ def make_plan(
         )
         actions, settles = (), False
     return _finish(
-        desired, now, actions, conditions, settles_current=settles, approval=draft.approval
+        desired,
+        now,
+        actions,
+        conditions,
+        settles_current=settles,
+        hands_off=desired.suspend,
+        approval=draft.approval,
     )
 
 
@@ -65,9 +71,9 @@ def _decide(draft: Draft, *, purge: bool) -> None:
     if not draft.link_stays_moved:
         additions.capture_here(draft)
     removals.retire_removed(draft)
+    head.tidy_dormant(draft)
     destroy.destroy_doomed(draft, _doomed(draft, purge=purge))
     collect.collect_garbage(draft)
-    head.tidy_dormant(draft)
     additions.report_waiting(draft)
 
 
@@ -95,7 +101,8 @@ def _finish(
     conditions: tuple[Condition, ...],
     *,
     settles_current: bool,
-    approval: str | None = None,
+    hands_off: bool,
+    approval: Approval | None = None,
 ) -> Plan:
     plan = Plan(
         vm=desired.vm,
@@ -107,6 +114,7 @@ def _finish(
         file_digest=desired.digest,
         digest="",
         settles_current=settles_current,
+        hands_off=hands_off,
         approval=approval,
     )
     return with_digest(plan)

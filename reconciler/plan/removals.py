@@ -7,9 +7,9 @@ or simply too much at once waits for a person.
 from collections import Counter
 from hashlib import sha256
 
-from reconciler.model.actions import Retire, RetiredNode
+from reconciler.model.actions import DoomedNode, Retire, RetiredNode
 from reconciler.model.desired import PruneMode
-from reconciler.model.plan import Reason
+from reconciler.model.plan import Approval, Reason
 from reconciler.model.tree import Node
 from reconciler.names import NodeName
 from reconciler.plan.draft import Draft
@@ -154,11 +154,14 @@ def _awaits_approval(draft: Draft, removed: tuple[Node, ...]) -> bool:
         why = "it empties the tree"
     else:
         why = f"more than prune.limit ({prune.limit}) at once"
-    draft.approval = removal_digest(draft, removed)
+    draft.approval = Approval(
+        digest=removal_digest(draft, removed),
+        nodes=tuple(DoomedNode(name=node.name, guid=node.guid) for node in removed),
+    )
     draft.wait(
         Reason.AWAITING_APPROVAL,
         f"{len(removed)} removals are held ({', '.join(node.name for node in removed)}): {why}",
-        resolve=f"run 'ckptree approve {draft.desired.vm} {draft.approval}', or put them back into the file",
+        resolve=f"run 'ckptree approve {draft.desired.vm} {draft.approval.digest}', or put them back into the file",
     )
     return True
 

@@ -24,17 +24,22 @@ _LINKS_COST = 8192  # bytes that new links to volumes write into a clone; any nu
 
 
 class MemoryFiles:
-    """The files of one home in memory; implements ``contracts.files.Files``."""
+    """The files of one home in memory; implements ``contracts.files.Files``.
+
+    ``guest_branch`` is the last component of the branch that the guest has open, ``absent`` names missing disks.
+    """
 
     def __init__(self, zfs: MemoryZfs, link: Link, guest: GuestState) -> None:
         self.link = link
         self.guest = guest
+        self.guest_branch: str | None = None
         self.absent: set[str] = set()
         self._zfs = zfs
 
     def copy(self, zfs: MemoryZfs) -> "MemoryFiles":
         """Copy it, on top of ZFS."""
         copied = MemoryFiles(zfs, self.link, self.guest)
+        copied.guest_branch = self.guest_branch
         copied.absent = set(self.absent)
         return copied
 
@@ -67,11 +72,13 @@ class MemoryFiles:
             self._zfs.write(dataset, self._zfs.content(dataset), _LINKS_COST)
         return bool(volumes)
 
+    def link_disks(self, home: str, names: Sequence[str]) -> Sequence[str]:  # noqa: ARG002
+        """Link nothing: these homes have no files of their own."""
+        return ()
+
     def users(self, branches: Sequence[tuple[str, Dataset]], volumes: Sequence[str]) -> GuestState:  # noqa: ARG002
-        """Tell the guest's state for the branch that the link points at; nobody has another one open."""
-        if isinstance(self.link, LinkTo) and any(
-            dataset.leaf == self.link.target.rstrip("/").rpartition("/")[2] for _, dataset in branches
-        ):
+        """Tell the guest's state for the branch that it runs on; where that is not known, for every one."""
+        if self.guest_branch in {None, *(dataset.leaf for _, dataset in branches)}:
             return self.guest
         return GuestState(Running.OFF)
 

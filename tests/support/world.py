@@ -10,21 +10,22 @@ from reconciler.contracts.perform import Place
 from reconciler.execute.apply import Result, Wish, apply
 from reconciler.execute.executor import Hands
 from reconciler.model.desired import DesiredNode, DesiredVm, SourcePosition, VolumeDisk
-from reconciler.model.journal import Confirmed, JournalRecord
-from reconciler.model.observed import GuestState, LinkTo, Observation, Running
+from reconciler.model.journal import Approved, Confirmed, JournalRecord
+from reconciler.model.observed import GuestState, HostIdentity, LinkTo, Observation, Running
 from reconciler.model.plan import Plan
 from reconciler.model.tree import Tree, derive_tree
 from reconciler.names import Dataset, NodeName, VmName
-from reconciler.observe.observer import Identity, observe
+from reconciler.observe.observer import observe
 from reconciler.plan.planner import make_plan
 from reconciler.simulate.host import MemoryFiles
 from reconciler.simulate.zfs import MemoryZfs
+from tests.support.faults import Fuse, fragile
 
 VM = VmName("web")
 HOME = Dataset("tank/vm/web")
 START = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 HERE = SourcePosition("web.yaml", 1, 1)
-IDENTITY = Identity("bsd07", "host-id-1")
+IDENTITY = HostIdentity("bsd07", "host-id-1")
 
 Nested = Mapping[str, "Nested"]
 Flags = Mapping[str, object]
@@ -88,6 +89,7 @@ class World:
         self.journal = MemoryJournal()
         self.journal.append(Confirmed(at="", by="init"))
         self.now = START
+        self.blind_to: str | None = None
         self.volumes = tuple(VolumeDisk(volume) for volume in volumes)
 
     def copy(self) -> "World":
@@ -96,12 +98,13 @@ class World:
         copied.files = self.files.copy(copied.zfs)
         copied.journal = MemoryJournal()
         copied.journal.records = None if self.journal.records is None else list(self.journal.records)
-        copied.now, copied.volumes = self.now, self.volumes
+        copied.now, copied.volumes, copied.blind_to = self.now, self.volumes, self.blind_to
         return copied
 
-    @property
-    def hands(self) -> Hands:
-        return Hands(self.zfs, self.files, self.journal, Place(HOME, f"/{HOME}"))
+    def hands(self, fuse: Fuse | None = None) -> Hands:
+        fuse = Fuse() if fuse is None else fuse
+        zfs, files, journal = fragile(self.zfs, self.files, self.journal, fuse, self.blind_to)
+        return Hands(zfs, files, journal, Place(HOME, f"/{HOME}"))
 
     def observe(self, vm: DesiredVm) -> Observation:
         return observe(vm, self.zfs, self.files, self.journal, IDENTITY)
@@ -109,9 +112,28 @@ class World:
     def plan(self, vm: DesiredVm, **options: bool) -> Plan:
         return make_plan(vm, self.observe(vm), self.now, **options)
 
-    def apply(self, vm: DesiredVm, *, confirm: bool = False, purge: bool = False) -> Result:
+    def apply(
+        self,
+        vm: DesiredVm,
+        *,
+        confirm: bool = False,
+        purge: bool = False,
+        fuse: Fuse | None = None,
+    ) -> Result:
         wish = Wish(by="test", confirm=confirm, purge=purge)
-        return apply(vm, self.hands, IDENTITY, lambda: self.now, wish, lambda _: None)
+        return apply(vm, self.hands(fuse), IDENTITY, lambda: self.now, wish, lambda _: None)
+
+    def approve(self, plan: Plan) -> None:
+        """Let a person approve what PLAN holds back."""
+        assert plan.approval is not None
+        guids = [node.guid for node in self.tree.nodes.values()]
+        self.journal.append(Approved(at="", by="test", digest=plan.approval, guids=guids))
+
+    def blind(self, number: int) -> None:
+        """From now on something of the home cannot be read; NUMBER chooses what."""
+        reading = self.zfs.read([HOME])[HOME]
+        names = [*(f.name for f in reading.datasets), *(f.name for f in reading.snapshots)]
+        self.blind_to = str(names[number % len(names)]) if number % 5 else "everything"
 
     def pass_time(self, **delta: float) -> None:
         self.now += timedelta(**delta)

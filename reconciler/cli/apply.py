@@ -1,0 +1,91 @@
+"""``ckptree apply``: make what exists equal to the documents, or carry out a saved plan."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from reconciler.cli.session import Observed, Session, exit_code_of, now
+from reconciler.errors import CkptreeError, ExitCode
+from reconciler.model.actions import Action
+from reconciler.model.plan import Plan
+from reconciler.names import VmName
+from reconciler.plan.document import SavedPlan, read_plan_document
+
+
+@click.command("apply")
+@click.argument("what", nargs=-1, metavar="[VM... | PLANFILE]")
+@click.option(
+    "--confirm",
+    is_flag=True,
+    help="You have looked at the tree: let one without a journal be restored and retired.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print what is left to do as JSON.")
+@click.pass_obj
+def command(session: Session, what: tuple[str, ...], confirm: bool, as_json: bool) -> ExitCode:
+    """Make the VMs, or all, equal to their documents; or carry out PLANFILE, made by `ckptree plan -o`.
+
+    Exit codes tell what is left to do afterwards: 0 nothing, 2 changes, 3 blocked or waiting for a person; 1 error.
+    """
+    from reconciler.plan.document import plan_document
+    from reconciler.render.plan_text import render_plans
+
+    saved = _saved_plans(session, what)
+    names = tuple(saved) if saved is not None else what
+    left: list[Plan] = []
+    failed = session.faulty and not names
+    for one in session.observe(session.select(names)):
+        try:
+            given = None if saved is None else saved[one.desired.vm]
+            left.append(apply_one(session, one, confirm=confirm, saved=given, quiet=as_json))
+        except CkptreeError as error:
+            click.echo(f"ckptree: {one.desired.vm}: {error}", err=True)
+            failed = True
+    if as_json:
+        click.echo(plan_document(tuple(left)), nl=False)
+    elif any(plan.actions or plan.conditions for plan in left):
+        remaining = tuple(plan for plan in left if plan.actions or plan.conditions)
+        click.echo(render_plans(remaining, session.style), nl=False)
+    return exit_code_of(left, faulty=failed)
+
+
+def apply_one(
+    session: Session,
+    one: Observed,
+    *,
+    confirm: bool = False,
+    purge: bool = False,
+    saved: SavedPlan | None = None,
+    quiet: bool = False,
+) -> Plan:
+    """Apply one VM with progress on stdout; gives what is left to do."""
+    from reconciler.execute.apply import Wish, apply
+    from reconciler.render.progress import done_line, progress_line
+
+    vm, home, style = one.desired.vm, one.desired.dataset, session.style
+
+    def progress(action: Action) -> None:
+        if not quiet:
+            click.echo(progress_line(vm, home, action, style))
+            sys.stdout.flush()
+
+    wish = Wish(by=session.by, confirm=confirm, purge=purge, saved=saved)
+    result = apply(one.desired, one.hands, session.identity, now, wish, progress)
+    if not quiet:
+        click.echo(done_line(result.done))
+    return result.left
+
+
+def _saved_plans(session: Session, what: Sequence[str]) -> dict[VmName, SavedPlan] | None:
+    """The plans of a saved file, if WHAT names one and not VMs."""
+    if len(what) != 1 or any(vm.vm == what[0] for vm in session.loaded.vms):
+        return None
+    path = Path(what[0])
+    if not path.is_file():
+        return None
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CkptreeError(f"{path} cannot be read as a saved plan: {error}") from error
+    return {plan.vm: plan for plan in read_plan_document(text, str(path))}

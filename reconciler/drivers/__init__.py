@@ -1,0 +1,1 @@
+"""The real host: each driver knows one part of it and none of the others."""

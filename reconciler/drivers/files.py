@@ -1,0 +1,124 @@
+"""The files of a home for real: the link, the disks of a branch, the links to volumes.
+
+Knows nothing of checkpoints and starts no process; ``drivers.users`` tells who has a disk open.
+"""
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from reconciler.drivers.storage import sync_directory
+from reconciler.drivers.users import find_users
+from reconciler.errors import StepFailed
+from reconciler.model.observed import GuestState, Link, LinkAbsent, LinkTo, LinkUnknown
+from reconciler.names import Dataset
+
+LINK = "current"
+_DEVICES = Path("/dev/zvol")
+_DEVICE_SECONDS = 30.0
+"""How long the node of a new volume may take: udev makes it later than ZFS returns, FreeBSD within 10 ms."""
+
+
+class RealFiles:
+    """Implements ``contracts.files.Files`` on this machine's file system."""
+
+    def read_link(self, home: str) -> Link:
+        """Read the link as the contract says."""
+        try:
+            return LinkTo(str(Path(home, LINK).readlink()))
+        except FileNotFoundError:
+            return LinkAbsent() if Path(home).is_dir() else LinkUnknown(f"{home} is not there")
+        except OSError as error:
+            if Path(home, LINK).exists():
+                return LinkUnknown(f"{home}/{LINK} is not a symbolic link (move it out of the way)")
+            return LinkUnknown(f"{home}/{LINK}: {error.strerror}")
+
+    def switch_link(self, home: str, target: str) -> None:
+        """Switch the link as the contract says."""
+        _replace_link(Path(home, LINK), target)
+
+    def missing(
+        self, branch: str, dataset: Dataset, files: Sequence[str], volumes: Sequence[str]
+    ) -> Sequence[str]:
+        """Name missing disks as the contract says."""
+        absent = [path for path in files if not Path(branch, path).is_file()]
+        absent += [
+            name
+            for name in volumes
+            if _target(Path(branch, name)) != str(_device(dataset, name))
+            or not _device(dataset, name).exists()
+        ]
+        return absent
+
+    def prepare(
+        self, branch: str, dataset: Dataset, files: Sequence[str], volumes: Sequence[str]
+    ) -> bool:
+        """Make a branch ready as the contract says."""
+        wrote = False
+        for name in volumes:
+            link, device = Path(branch, name), _device(dataset, name)
+            _wait_for(device)
+            if _target(link) != str(device):
+                _replace_link(link, str(device))
+                wrote = True
+        absent = self.missing(branch, dataset, files, volumes)
+        if absent:
+            raise StepFailed(
+                f"{dataset} has no {', '.join(absent)}; the file names it under 'disks'"
+            )
+        sealed = [path for path in files if not os.access(Path(branch, path), os.W_OK)]
+        if sealed:
+            # bhyve would open such a disk read-only without a word.
+            raise StepFailed(f"{', '.join(sealed)} of {dataset} cannot be written")
+        return wrote
+
+    def link_disks(self, home: str, names: Sequence[str]) -> Sequence[str]:
+        """Link the disks of the home as the contract says."""
+        made = []
+        for name in names:
+            path, target = Path(home, name), f"{LINK}/{name}"
+            in_the_way = "/" in name or (path.exists() and not path.is_symlink())
+            if not in_the_way and _target(path) != target:
+                _replace_link(path, target)
+                made.append(name)
+        return made
+
+    def users(self, branches: Sequence[tuple[str, Dataset]], volumes: Sequence[str]) -> GuestState:
+        """Find users as the contract says."""
+        devices = [_device(dataset, name) for _, dataset in branches for name in volumes]
+        mounts = [Path(path) for path, _ in branches if os.path.ismount(path)]
+        return find_users(mounts, [device for device in devices if device.exists()])
+
+
+def _device(dataset: Dataset, name: str) -> Path:
+    return _DEVICES / dataset / name
+
+
+def _target(link: Path) -> str | None:
+    try:
+        return str(link.readlink())
+    except OSError:
+        return None
+
+
+def _replace_link(link: Path, target: str) -> None:
+    """Point LINK at TARGET by one rename(2), and put that on stable storage."""
+    fresh = link.with_name(f".{link.name}.ckptree-new")
+    try:
+        if link.exists() and not link.is_symlink():
+            raise StepFailed(f"{link} is in the way and is no symbolic link (move it away)")
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(target)
+        fresh.rename(link)
+        sync_directory(link.parent)
+    except OSError as error:
+        raise StepFailed(f"{link} could not be pointed at {target}: {error.strerror}") from error
+
+
+def _wait_for(device: Path) -> None:
+    deadline = time.monotonic() + _DEVICE_SECONDS
+    while not device.exists():
+        if time.monotonic() > deadline:
+            raise StepFailed(f"{device} did not appear within {_DEVICE_SECONDS:.0f} s")
+        time.sleep(0.01)

@@ -1,0 +1,130 @@
+"""The journal of one home as a file: append-only, one JSON record a line, fsynced, with flock(2) as the VM's lock.
+
+A line that a crash cut short was never acknowledged: readers pass over it and the next writer takes it away. The
+meaning of the records is in ``model.journal``.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reconciler.drivers.storage import sync_directory
+from reconciler.errors import CkptreeError, ObservationFailed, StepFailed
+from reconciler.model.journal import JournalRecord
+from reconciler.names import NodeName
+
+if TYPE_CHECKING:
+    from cattrs import Converter
+
+_FOLDER = ".ckptree"
+_FILE = "journal.jsonl"
+_HOLDER = "holder"
+
+
+class FileJournal:
+    """Implements ``contracts.journal.Journal`` below HOME, the mountpoint of a home.
+
+    ON_WAIT is called with one sentence when another holder of the lock has to be waited for.
+    """
+
+    def __init__(self, home: str, on_wait: Callable[[str], None]) -> None:
+        self._folder = Path(home, _FOLDER)
+        self._path = self._folder / _FILE
+        self._on_wait = on_wait
+
+    def read(self) -> tuple[JournalRecord, ...] | None:
+        """Read as the contract says."""
+        try:
+            data = self._path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ObservationFailed(f"{self._path}: {error.strerror}") from error
+        whole, _, _ = data.rpartition(b"\n")
+        if not whole:
+            return None
+        return tuple(self._parse(number, line) for number, line in enumerate(whole.split(b"\n"), 1))
+
+    def append(self, record: JournalRecord) -> None:
+        """Append as the contract says."""
+        line = json.dumps(_converter().unstructure(record, JournalRecord)).encode() + b"\n"
+        try:
+            descriptor = self._open()
+            try:
+                _drop_torn_line(descriptor)
+                os.write(descriptor, line)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise StepFailed(f"{self._path} cannot be written: {error.strerror}") from error
+
+    @contextmanager
+    def locked(self, purpose: str) -> Iterator[None]:
+        """Lock as the contract says."""
+        try:
+            descriptor = self._open()
+        except OSError as error:
+            raise StepFailed(f"{self._path} cannot be opened: {error.strerror}") from error
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._on_wait(f"waiting for {self._holder()}")
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            (self._folder / _HOLDER).write_text(f"{purpose} (pid {os.getpid()})\n")
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _holder(self) -> str:
+        try:
+            return (self._folder / _HOLDER).read_text().strip()
+        except OSError:
+            return "another ckptree"
+
+    def _open(self) -> int:
+        if not self._folder.is_dir():
+            self._folder.mkdir(mode=0o700)
+        fresh = not self._path.exists()
+        descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if fresh:
+            for folder in (self._folder, self._folder.parent):
+                sync_directory(folder)
+        return descriptor
+
+    def _parse(self, number: int, line: bytes) -> JournalRecord:
+        try:
+            record: JournalRecord = _converter().structure(json.loads(line), JournalRecord)  # type: ignore[arg-type]
+        except (ValueError, KeyError, TypeError, CkptreeError, ExceptionGroup) as error:
+            raise ObservationFailed(
+                f"{self._path}:{number}: this record cannot be read (move the journal away; then nothing is"
+                " restored or retired until 'ckptree apply --confirm')"
+            ) from error
+        return record
+
+
+def _drop_torn_line(descriptor: int) -> None:
+    size = os.fstat(descriptor).st_size
+    keep = size
+    while keep and os.pread(descriptor, 1, keep - 1) != b"\n":
+        keep -= 1
+    if keep != size:
+        os.ftruncate(descriptor, keep)
+
+
+@cache
+def _converter() -> "Converter":
+    from cattrs import Converter
+    from cattrs.strategies import configure_tagged_union
+
+    converter = Converter()
+    converter.register_structure_hook(NodeName, lambda text, _: NodeName(text))
+    converter.register_unstructure_hook(NodeName, str)
+    configure_tagged_union(JournalRecord, converter, tag_name="event")
+    return converter

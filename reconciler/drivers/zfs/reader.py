@@ -1,0 +1,198 @@
+"""Reads the host's ZFS through the ``zfs`` command: one process for all roots, one more for holds.
+
+The command needs no privilege, knows what is mounted, and is as fast as anything else can be;
+``listing`` understands what it prints. What fails here is a Gap: an absence is only believed when
+the parent could be listed without it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from reconciler.contracts.zfs import is_home
+from reconciler.drivers.command import run
+from reconciler.drivers.zfs.listing import (
+    ASKED,
+    Listing,
+    parse,
+    parse_holds,
+    parse_local,
+)
+from reconciler.errors import CommandFailed, ObservationFailed
+from reconciler.model.observed import DatasetKind, Gap, PoolFacts, Reading, SnapshotFacts
+from reconciler.model.properties import BRANCH, VM
+from reconciler.names import Dataset, Snapshot
+
+EVERYTHING = "filesystem,volume,snapshot"
+
+_Name = TypeVar("_Name", Dataset, Snapshot)
+
+_TIMEOUT = 300.0  # seconds; a pool that hangs must not hang us
+_LONGEST_ARGUMENTS = 64 << 10  # bytes of names in one command, far below every system's limit
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """How much to read: TYPES as in zfs-get(8), DEPTH levels below each root (none: all)."""
+
+    types: str = EVERYTHING
+    depth: int | None = None
+
+
+class CommandReader:
+    """Reads through the ``zfs`` and ``zpool`` commands; implements ``contracts.zfs.ZfsReader``."""
+
+    def __init__(self, *, zfs: str = "zfs", zpool: str = "zpool") -> None:
+        self._zfs = zfs
+        self._zpool = zpool
+
+    def read(self, roots: Sequence[Dataset]) -> Mapping[Dataset, Reading]:
+        """Read as the contract says."""
+        return self.look(roots, Scope())
+
+    def look(self, roots: Sequence[Dataset], scope: Scope) -> Mapping[Dataset, Reading]:
+        """Read the part of ROOTS that SCOPE names; otherwise the same as ``read``."""
+        found: dict[Dataset, Reading] = {}
+        for chunk in _chunks(roots):
+            found |= self._read_once(chunk, scope)
+        shaken = [root for root, reading in found.items() if reading.gaps]
+        for chunk in _chunks(shaken):  # something may have gone between two calls: once more
+            found |= self._read_once(chunk, scope)
+        return {root: found[root] for root in roots}
+
+    def pool(self, dataset: Dataset) -> PoolFacts:
+        """Read as the contract says; for a dataset that does not exist, its nearest parent."""
+        asked = ("get", "-Hp", "-o", "value")
+        try:
+            pool = run([self._zpool, *asked, "health,readonly", dataset.pool], timeout=_TIMEOUT)
+            health, readonly = pool.stdout.split()
+            above: Dataset | None = dataset
+            while above is not None and self._proven_absent(above):
+                above = above.parent
+            room = run([self._zfs, *asked, "available", above or dataset.pool], timeout=_TIMEOUT)
+            available = int(room.stdout)
+        except (CommandFailed, ValueError) as error:
+            raise ObservationFailed(f"pool {dataset.pool} cannot be read: {error}") from error
+        return PoolFacts(
+            name=dataset.pool, health=health, readonly=readonly == "on", available=available
+        )
+
+    def homes(self) -> Mapping[Dataset, str]:
+        """Read as the contract says."""
+        asked = (VM, BRANCH)
+        words = [
+            "get",
+            "-Hp",
+            "-t",
+            "filesystem",
+            "-s",
+            "local",
+            "-o",
+            "name,property,value,source",
+        ]
+        try:
+            listed = run([self._zfs, *words, ",".join(asked)], timeout=_TIMEOUT)
+        except CommandFailed as error:
+            raise ObservationFailed(f"ZFS cannot be read: {error}") from error
+        return {
+            Dataset(name): properties[VM]
+            for name, properties in parse_local(listed.stdout, asked).items()
+            if is_home(DatasetKind.FILESYSTEM, properties)
+        }
+
+    def _read_once(self, roots: Sequence[Dataset], scope: Scope) -> Mapping[Dataset, Reading]:
+        depth = ["-r"] if scope.depth is None else ["-d", str(scope.depth)]
+        words = ["get", "-Hp", *depth, "-t", scope.types, "-o", "name,property,value,source"]
+        try:
+            text = run([self._zfs, *words, ",".join(ASKED), *roots], timeout=_TIMEOUT).stdout
+        except CommandFailed as error:
+            if len(roots) == 1:
+                return {roots[0]: self._unread(roots[0], error)}
+            # The exit code does not tell which of them failed, so each is asked for by itself.
+            return {
+                name: reading
+                for root in roots
+                for name, reading in self._read_once([root], scope).items()
+            }
+        listing = parse(text)
+        snapshots = self._with_holds(listing)
+        return {root: _reading(root, listing, snapshots) for root in roots}
+
+    def _unread(self, root: Dataset, error: CommandFailed) -> Reading:
+        if "does not exist" in error.stderr and self._proven_absent(root):
+            return Reading(root=root)
+        return Reading(root=root, gaps=(Gap(root, str(error)),))
+
+    def _proven_absent(self, name: Dataset) -> bool:
+        """Whether NAME is missing from a complete listing of what is beside it.
+
+        Raises ObservationFailed if not even the pools can be listed.
+        """
+        parent = name.parent
+        if parent is None:
+            try:
+                pools = run([self._zpool, "list", "-H", "-o", "name"], timeout=_TIMEOUT).stdout
+            except CommandFailed as error:
+                raise ObservationFailed(f"ZFS cannot be read: {error}") from error
+            return name not in pools.split("\n")
+        words = ["list", "-H", "-o", "name", "-t", "filesystem,volume", "-d", "1", parent]
+        try:
+            beside = run([self._zfs, *words], timeout=_TIMEOUT).stdout
+        except CommandFailed:
+            return self._proven_absent(parent)
+        return name not in beside.split("\n")
+
+    def _with_holds(self, listing: Listing) -> Sequence[SnapshotFacts]:
+        tags: dict[Snapshot, frozenset[str]] = {}
+        for chunk in _chunks(list(listing.held)):
+            try:
+                text = run([self._zfs, "holds", "-H", *chunk], timeout=_TIMEOUT).stdout
+            except CommandFailed as error:
+                listing.gaps.extend(Gap(name, str(error)) for name in chunk)
+                continue
+            tags |= parse_holds(text, chunk)
+        for name, found in tags.items():
+            if len(found) != listing.held[name]:
+                listing.gaps.append(Gap(name, f"{listing.held[name]} holds, {len(found)} listed"))
+        return [
+            replace(facts, holds=tags.get(facts.name, frozenset())) for facts in listing.snapshots
+        ]
+
+
+def _reading(root: Dataset, listing: Listing, snapshots: Sequence[SnapshotFacts]) -> Reading:
+    """Pick what lies at and below ROOT; what cannot be read there is no fact."""
+    gaps = tuple(gap for gap in listing.gaps if f"{gap.name}/".startswith((f"{root}/", f"{root}@")))
+    unknown = {gap.name for gap in gaps}
+    return Reading(
+        root=root,
+        datasets=tuple(
+            sorted(
+                (facts for facts in listing.datasets if facts.name.below(root)),
+                key=lambda facts: facts.name,
+            )
+        ),
+        snapshots=tuple(
+            sorted(
+                (
+                    facts
+                    for facts in snapshots
+                    if facts.name.dataset.below(root) and facts.name not in unknown
+                ),
+                key=lambda facts: (facts.name.dataset, facts.createtxg, facts.name),
+            )
+        ),
+        gaps=gaps,
+    )
+
+
+def _chunks(names: Sequence[_Name]) -> Iterator[list[_Name]]:
+    chunk: list[_Name] = []
+    size = 0
+    for name in names:
+        if chunk and size + len(name) >= _LONGEST_ARGUMENTS:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(name)
+        size += len(name) + 1
+    if chunk:
+        yield chunk

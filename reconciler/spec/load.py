@@ -1,0 +1,186 @@
+"""The way in: the text of one document, or the files of a host, to desired VMs and findings.
+
+One file's faults never hide another file, and a file that cannot be trusted (others may write to
+it) is a fault like any other. Nothing is kept between two calls: which revision stays in force when
+a file becomes invalid is the caller's knowledge.
+"""
+
+import hashlib
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconciler.errors import CkptreeError
+from reconciler.model.desired import DesiredVm, SourcePosition
+from reconciler.spec import schema
+from reconciler.spec.across import check_together
+from reconciler.spec.checks import check_document
+from reconciler.spec.document import Document
+from reconciler.spec.findings import Finding
+from reconciler.spec.parse import parse
+from reconciler.spec.read import Reader
+from reconciler.spec.syntax import MappingNode, empty
+from reconciler.spec.text import LARGEST_FILE, decode
+from reconciler.spec.vm import read_document
+
+_SUFFIXES = (".yaml", ".yml")
+_MOST_FINDINGS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The valid VMs, every fault of the other files, and the files without a document."""
+
+    vms: tuple[DesiredVm, ...]
+    findings: tuple[Finding, ...]
+    empty: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What came of one file; without a document and findings it was empty."""
+
+    file: str
+    document: Document | None
+    vm: DesiredVm | None
+    findings: tuple[Finding, ...]
+
+
+def load_text(text: str | bytes, file: str) -> DesiredVm | tuple[Finding, ...]:
+    """Load one document; FILE is for the findings. An empty document gives no findings: ``()``."""
+    data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    outcome = _read(data, file)
+    return outcome.vm or outcome.findings
+
+
+def load_path(path: Path) -> Loaded:
+    """Load PATH: a file, or the ``*.yaml`` and ``*.yml`` of a folder (not of those below it).
+
+    Raises CkptreeError where PATH is not there, or cannot be trusted as a whole.
+    """
+    return load_paths([path])
+
+
+def load_paths(paths: Sequence[Path]) -> Loaded:
+    """Load several files and folders as if they were one folder."""
+    files = dict.fromkeys(file for path in paths for file in _files(path))
+    outcomes = [_read_file(file) for file in files]
+    together = check_together([one.document for one in outcomes if one.document])
+    clashing = {finding.position.file for finding in together}
+    return Loaded(
+        vms=tuple(one.vm for one in outcomes if one.vm and one.file not in clashing),
+        findings=tuple(sorted([*together, *(found for one in outcomes for found in one.findings)])),
+        empty=tuple(one.file for one in outcomes if not one.vm and not one.findings),
+    )
+
+
+def _files(path: Path) -> list[Path]:
+    try:
+        status = path.stat()
+        if not stat.S_ISDIR(status.st_mode):
+            return [path]
+        names = sorted(entry.name for entry in path.iterdir())
+    except FileNotFoundError:
+        raise CkptreeError(
+            f"{path}: no such file or folder (name the VM documents with --vms, or create it)"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise CkptreeError(f"{path}: cannot be read: {_reason(error)}") from None
+    if status.st_mode & stat.S_IWOTH:
+        raise CkptreeError(
+            f"{path}: everybody may write to this folder (take that right away with chmod o-w)"
+        )
+    return [
+        path / name
+        for name in names
+        if name.endswith(_SUFFIXES) and not name.startswith((".", "#"))
+    ]
+
+
+def _read_file(path: Path) -> _Outcome:
+    file = os.fsencode(path).decode("utf-8", "backslashreplace")
+    data = _bytes(path)
+    if isinstance(data, bytes):
+        return _read(data, file)
+    message, hint = data
+    return _Outcome(file, None, None, (Finding(SourcePosition(file, 1, 1), message, hint),))
+
+
+def _bytes(path: Path) -> bytes | tuple[str, str]:
+    """Read the file, or say what is wrong with it and what to do."""
+    try:
+        # Not blocking, because opening a named pipe would wait for a writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as stream:
+            mode = os.fstat(descriptor).st_mode
+            if not stat.S_ISREG(mode):
+                return "this is not a regular file", "remove it, or give it another ending"
+            if mode & stat.S_IWOTH:
+                return "everybody may write to this file", "take that right away with chmod o-w"
+            return stream.read(LARGEST_FILE + 1)
+    except IsADirectoryError:
+        return "this is not a regular file", "remove it, or give it another ending"
+    except FileNotFoundError:
+        return "the file is not there: a link to nowhere?", "remove it, or put the file back"
+    except OSError as error:
+        return f"the file cannot be read: {_reason(error)}", "make it readable, or remove it"
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return (getattr(error, "strerror", None) or str(error)).lower()
+
+
+def _read(data: bytes, file: str) -> _Outcome:
+    text = decode(data, file)
+    if not isinstance(text, str):
+        return _Outcome(file, None, None, _bounded(text))
+    parsed = parse(text, file)
+    root = parsed.root
+    if root is None or (empty(root) and parsed.findings):
+        return _Outcome(file, None, None, _bounded(parsed.findings))
+    if empty(root):
+        return _Outcome(file, None, None, ())
+    known = (*parsed.findings, *schema.check(root))
+    if not isinstance(root, MappingNode):
+        return _Outcome(file, None, None, _bounded(known))
+    reader = Reader(known)
+    document = read_document(reader, root, file)
+    findings = {*known, *reader.findings, *check_document(document)}
+    vm = None if findings else _vm(document, hashlib.sha256(data).hexdigest())
+    return _Outcome(file, document, vm, _bounded(tuple(sorted(findings))))
+
+
+def _vm(document: Document, digest: str) -> DesiredVm:
+    if document.vm is None or document.dataset is None:
+        # Never to be taken for an empty document, which releases its VM.
+        raise AssertionError("a document without faults has a name and a dataset")
+    return DesiredVm(
+        vm=document.vm.value,
+        dataset=document.dataset.value,
+        disks=tuple(disk.value for disk in document.disks),
+        nodes=tuple(placed.node for placed in document.nodes),
+        position=document.vm.position,
+        digest=digest,
+        hypervisor=document.hypervisor,
+        current=document.current.value if document.current else None,
+        prune=document.prune,
+        restore=document.restore,
+        hooks=document.hooks,
+        schedule=document.schedule,
+        host=document.host,
+        suspend=document.suspend,
+    )
+
+
+def _bounded(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """Cut off what nobody would read, and say so."""
+    if len(findings) <= _MOST_FINDINGS:
+        return findings
+    shown = findings[:_MOST_FINDINGS]
+    rest = len(findings) - len(shown)
+    return (
+        *shown,
+        Finding(shown[-1].position, f"and {rest} more faults after this", "start above"),
+    )

@@ -1,0 +1,135 @@
+"""An operator of a host with real ZFS: writes documents, runs `ckptree`, and looks with the `zfs` command itself."""
+
+import contextlib
+import io
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import dedent, indent
+
+from reconciler.cli.main import run
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def text(self) -> str:
+        return self.out + self.err
+
+
+def shell(*argv: str) -> str:
+    """Run a program; gives its output, raises with its complaint."""
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(argv)}: {done.stderr}"
+    return done.stdout
+
+
+class Operator:
+    """One VM called web in the dataset HOME, with documents in FOLDER; VOLUMES are its zvol disks."""
+
+    def __init__(self, home: str, folder: Path, write_path: str, volumes: tuple[str, ...]) -> None:
+        self.home = home
+        self.folder = folder
+        self.write_path = write_path
+        self.volumes = volumes
+        self.document = folder / "web.yaml"
+
+    # Documents and commands
+
+    def write(self, checkpoints: str, *keys: str) -> None:
+        """Write the document with CHECKPOINTS (YAML of the tree) and further lines KEYS."""
+        disks = ["disk0.img", *(f"{{zvol: {name}}}" for name in self.volumes)]
+        tree = dedent(checkpoints).strip("\n")
+        lines = ["vm: web", f"dataset: {self.home}", f"disks: [{', '.join(disks)}]", *keys]
+        lines.append("checkpoints: {}" if not tree else "checkpoints:\n" + indent(tree, "  "))
+        self.document.write_text("\n".join(lines) + "\n")
+
+    def ckptree(self, *arguments: str) -> Outcome:
+        """Run the command as its entry point does."""
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = run(["--vms", str(self.folder), "--zfs", self.write_path, *arguments])
+        return Outcome(code, out.getvalue(), err.getvalue())
+
+    def apply(self, *arguments: str, code: int = 0) -> Outcome:
+        """Apply, insist on the exit code, and on a plan that has nothing left to do."""
+        outcome = self.ckptree("apply", *arguments)
+        assert outcome.code == code, outcome.text
+        again = self.ckptree("plan")
+        assert again.code == code, again.text
+        return outcome
+
+    # The guest
+
+    @property
+    def path(self) -> Path:
+        return Path("/run") / self.home
+
+    @property
+    def disk(self) -> Path:
+        return self.path / "current" / "disk0.img"
+
+    def guest_writes(self, text: str) -> None:
+        """Write TEXT to every disk, as the guest would."""
+        data = text.encode().ljust(4096, b"\0")
+        for path in (self.disk, *(self.path / "current" / name for name in self.volumes)):
+            with path.open("r+b") as file:
+                file.write(data)
+                os.fsync(file.fileno())
+
+    def guest_sees(self) -> str:
+        """What all disks have, which must be the same."""
+        found = set()
+        for path in (self.disk, *(self.path / "current" / name for name in self.volumes)):
+            with path.open("rb") as file:
+                found.add(file.read(4096).rstrip(b"\0").decode())
+        assert len(found) == 1, found
+        return found.pop()
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """A process that has the disk open, as a guest's would."""
+        guest = subprocess.Popen(["sleep", "600"], stdin=self.disk.open("rb"))
+        try:
+            yield
+        finally:
+            guest.kill()
+            guest.wait()
+
+    # What ZFS says
+
+    def snapshots(self) -> set[str]:
+        """Every snapshot at or below the home, without the home's name."""
+        text = shell("zfs", "list", "-H", "-t", "snapshot", "-o", "name", "-r", self.home)
+        return {line.removeprefix(f"{self.home}/") for line in text.splitlines()}
+
+    def datasets(self) -> set[str]:
+        """Every dataset below the home, without the home's name."""
+        text = shell("zfs", "list", "-H", "-t", "all", "-o", "name", "-r", self.home)
+        names = {line.removeprefix(f"{self.home}/") for line in text.splitlines() if "@" not in line}
+        return names - {self.home}
+
+    def get(self, name: str, key: str) -> str:
+        """One property of NAME, which is relative to the home."""
+        return shell("zfs", "get", "-Hp", "-o", "value", key, f"{self.home}/{name}").strip()
+
+    def held(self, name: str) -> bool:
+        text = shell("zfs", "holds", "-H", f"{self.home}/{name}")
+        return any(line.split("\t")[1] == "ckptree" for line in text.splitlines())
+
+    def everything(self) -> str:
+        """All that ZFS says that may not change by itself."""
+        keys = "name,guid,createtxg,origin,mounted,canmount,userrefs,ckptree:node,ckptree:retired"
+        return shell("zfs", "list", "-Hp", "-t", "all", "-o", keys, "-r", self.home)
+
+    @property
+    def link(self) -> str:
+        return os.readlink(self.path / "current")
