@@ -6,7 +6,6 @@ CkptreeError is a bug.
 
 from enum import Enum, IntEnum
 
-
 _LONGEST_COMMAND = 60  # characters of a command line in a message
 
 

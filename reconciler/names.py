@@ -35,7 +35,9 @@ class VmName(_Name):
     def __new__(cls, text: str) -> Self:
         """Parse TEXT; raises NameInvalid."""
         if not _NODE.fullmatch(text):
-            raise NameInvalid("VM name", text, "letters, digits, '.', '_' and '-', at most 63 of them")
+            raise NameInvalid(
+                "VM name", text, "letters, digits, '.', '_' and '-', at most 63 of them"
+            )
         return super().__new__(cls, text)
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli.session import Observed, Session, exit_code_of, now
+from reconciler.cli.session import Session, exit_code_of, now
 from reconciler.errors import CkptreeError, ExitCode
 from reconciler.model.actions import Action
+from reconciler.model.desired import DesiredVm
 from reconciler.model.plan import Plan
 from reconciler.names import VmName
 from reconciler.plan.document import SavedPlan, read_plan_document
@@ -35,12 +36,12 @@ def command(session: Session, what: tuple[str, ...], confirm: bool, as_json: boo
     names = tuple(saved) if saved is not None else what
     left: list[Plan] = []
     failed = session.faulty and not names
-    for one in session.observe(session.select(names)):
+    for vm in session.select(names):
         try:
-            given = None if saved is None else saved[one.desired.vm]
-            left.append(apply_one(session, one, confirm=confirm, saved=given, quiet=as_json))
+            given = None if saved is None else saved[vm.vm]
+            left.append(apply_one(session, vm, confirm=confirm, saved=given, quiet=as_json))
         except CkptreeError as error:
-            click.echo(f"ckptree: {one.desired.vm}: {error}", err=True)
+            click.echo(f"ckptree: {vm.vm}: {error}", err=True)
             failed = True
     if as_json:
         click.echo(plan_document(tuple(left)), nl=False)
@@ -52,7 +53,7 @@ def command(session: Session, what: tuple[str, ...], confirm: bool, as_json: boo
 
 def apply_one(
     session: Session,
-    one: Observed,
+    desired: DesiredVm,
     *,
     confirm: bool = False,
     purge: bool = False,
@@ -63,15 +64,15 @@ def apply_one(
     from reconciler.execute.apply import Wish, apply
     from reconciler.render.progress import done_line, progress_line
 
-    vm, home, style = one.desired.vm, one.desired.dataset, session.style
+    style = session.style
 
     def progress(action: Action) -> None:
         if not quiet:
-            click.echo(progress_line(vm, home, action, style))
+            click.echo(progress_line(desired.vm, desired.dataset, action, style))
             sys.stdout.flush()
 
     wish = Wish(by=session.by, confirm=confirm, purge=purge, saved=saved)
-    result = apply(one.desired, one.hands, session.identity, now, wish, progress)
+    result = apply(desired, session.hands(desired), session.identity, now, wish, progress)
     if not quiet:
         click.echo(done_line(result.done))
     return result.left

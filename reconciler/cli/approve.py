@@ -14,7 +14,10 @@ def command(session: Session, vm: str, digest: str) -> ExitCode:
     """Allow the removal that `ckptree plan VM` shows with DIGEST; the next apply carries it out."""
     from reconciler.execute.people import approve
 
-    (one,) = session.observe(session.select([vm]))
-    approved = approve(one.desired, one.hands, session.identity, now, session.by, digest)
-    click.echo(f"{vm}: approved the removal of {', '.join(approved)}; 'ckptree apply {vm}' retires them")
+    (desired,) = session.select([vm])
+    hands = session.hands(desired)
+    approved = approve(desired, hands, session.identity, now, session.by, digest)
+    click.echo(
+        f"{vm}: approved the removal of {', '.join(approved)}; 'ckptree apply {vm}' retires them"
+    )
     return ExitCode.NOTHING_TO_DO

@@ -28,7 +28,9 @@ def command(session: Session, as_json: bool) -> ExitCode:
     if all(check.well for check in checks):
         checks += _homes(session)
     if as_json:
-        click.echo(json.dumps({"version": 1, "checks": [asdict(check) for check in checks]}, indent=2))
+        click.echo(
+            json.dumps({"version": 1, "checks": [asdict(check) for check in checks]}, indent=2)
+        )
     else:
         width = max(len(check.subject) for check in checks)
         for check in checks:
@@ -54,7 +56,9 @@ def _host(session: Session) -> list[Check]:
         choice = session.choice
         checks.append(Check("write path", True, f"{choice.zfs.name} ({choice.reason})"))
         count = len(choice.zfs.homes())
-        checks.append(Check("zfs", True, f"readable; {count} home{'' if count == 1 else 's'} on this host"))
+        checks.append(
+            Check("zfs", True, f"readable; {count} home{'' if count == 1 else 's'} on this host")
+        )
     except CkptreeError as error:
         checks.append(Check("zfs", False, str(error), "load ZFS and see that 'zfs list' works"))
     if os.geteuid() != 0:

@@ -14,7 +14,8 @@ def command(session: Session, vm: str, node: str) -> ExitCode:
     """Forget that checkpoint NODE, which is gone, was ever taken: the name may then be taken anew."""
     from reconciler.execute.people import forget
 
-    (one,) = session.observe(session.select([vm]))
-    forget(one.desired, one.hands, session.identity, now, session.by, node)
+    (desired,) = session.select([vm])
+    hands = session.hands(desired)
+    forget(desired, hands, session.identity, now, session.by, node)
     click.echo(f"{vm}: {node} may be taken anew; 'ckptree plan {vm}' shows when")
     return ExitCode.NOTHING_TO_DO

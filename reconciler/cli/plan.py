@@ -10,7 +10,9 @@ from reconciler.errors import CkptreeError, ExitCode
 
 @click.command("plan")
 @click.argument("vms", nargs=-1, metavar="[VM...]")
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Save the plan.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Save the plan."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 @click.pass_obj
 def command(session: Session, vms: tuple[str, ...], output: Path | None, as_json: bool) -> ExitCode:

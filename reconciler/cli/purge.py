@@ -17,8 +17,8 @@ def command(session: Session, vm: str) -> ExitCode:
     """
     from reconciler.render.plan_text import render_plans
 
-    (one,) = session.observe(session.select([vm]))
-    left = apply_one(session, one, purge=True)
+    (desired,) = session.select([vm])
+    left = apply_one(session, desired, purge=True)
     if left.blocked:
         click.echo(render_plans((left,), session.style), nl=False)
     return exit_code_of([left], faulty=False)

@@ -7,7 +7,7 @@ import getpass
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -129,7 +129,9 @@ class Session:
                 hint = "put right the faults above"
             else:
                 hint = f"write {near[0]}" if near else "name a VM that a document describes"
-            raise CkptreeError(f"no valid document in {self.vms_path} describes VM {unknown[0]} ({hint})")
+            raise CkptreeError(
+                f"no valid document in {self.vms_path} describes VM {unknown[0]} ({hint})"
+            )
         return tuple(by_name[name] for name in names) if names else self.loaded.vms
 
     @property
@@ -144,13 +146,16 @@ class Session:
         readings = read_homes(vms, self.choice.zfs)
         found = []
         for vm in vms:
-            hands = self.hands(vm, readings)
-            reading = readings[vm.dataset]
-            observation = observe(
-                vm, hands.zfs, hands.files, hands.journal, self.identity, reading
-            )
-            found.append(Observed(vm, hands, observation))
+            hands, reading = self._hands(vm, readings[vm.dataset]), readings[vm.dataset]
+            seen = observe(vm, hands.zfs, hands.files, hands.journal, self.identity, reading)
+            found.append(Observed(vm, hands, seen))
         return tuple(found)
+
+    def hands(self, vm: DesiredVm) -> Hands:
+        """Make the hands for VM."""
+        from reconciler.observe.observer import read_homes
+
+        return self._hands(vm, read_homes([vm], self.choice.zfs)[vm.dataset])
 
     def released(self) -> dict[Dataset, str]:
         """The homes on this host that no document describes, with the names of their VMs."""
@@ -158,14 +163,20 @@ class Session:
         homes = self.choice.zfs.homes().items()
         return {home: name for home, name in homes if home not in described}
 
-    def hands(self, vm: DesiredVm, readings: Mapping[Dataset, Reading]) -> Hands:
-        """The hands for VM, whose home is in READINGS."""
+    def _hands(self, vm: DesiredVm, reading: Reading) -> Hands:
         from reconciler.drivers.files import RealFiles
-        from reconciler.drivers.journal import FileJournal
+        from reconciler.drivers.journal import FileJournal, NoJournal
 
-        home = readings[vm.dataset].dataset(vm.dataset)
+        home = reading.dataset(vm.dataset)
         path = (home.mountpoint if home is not None else None) or f"/{vm.dataset}"
-        journal = FileJournal(path, lambda text: click.echo(f"{vm.vm}: {text}", err=True))
+
+        def waiting(text: str) -> None:
+            click.echo(f"{vm.vm}: {text}", err=True)
+
+        mounted = home is not None and home.mounted
+        journal = (
+            FileJournal(path, waiting) if mounted else NoJournal(f"{vm.dataset} is not mounted")
+        )
         return Hands(self.choice.zfs, RealFiles(), journal, Place(vm.dataset, path))
 
 

@@ -16,7 +16,8 @@ def command(session: Session, vm: str) -> ExitCode:
     """
     from reconciler.execute.people import take_over
 
-    (one,) = session.observe(session.select([vm]))
-    before = take_over(one.desired, one.hands, session.identity, now, session.by)
-    click.echo(f"{vm}: {one.desired.dataset} belongs to this host now; it belonged to {before}")
+    (desired,) = session.select([vm])
+    hands = session.hands(desired)
+    before = take_over(desired, hands, session.identity, now, session.by)
+    click.echo(f"{vm}: {desired.dataset} belongs to this host now; it belonged to {before}")
     return ExitCode.NOTHING_TO_DO

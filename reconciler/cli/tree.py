@@ -20,7 +20,9 @@ def command(session: Session, vms: tuple[str, ...], as_json: bool) -> ExitCode:
 
     moment = now()
     views = [
-        tree_view(one.desired, one.observation, make_plan(one.desired, one.observation, moment), moment)
+        tree_view(
+            one.desired, one.observation, make_plan(one.desired, one.observation, moment), moment
+        )
         for one in session.observe(session.select(vms))
     ]
     if as_json:

@@ -16,14 +16,18 @@ class Files(Protocol):
     def switch_link(self, home: str, target: str) -> None:
         """Make HOME/current point at TARGET, a name within HOME, by one rename(2). Raises StepFailed."""
 
-    def missing(self, branch: str, dataset: Dataset, files: Sequence[str], volumes: Sequence[str]) -> Sequence[str]:
+    def missing(
+        self, branch: str, dataset: Dataset, files: Sequence[str], volumes: Sequence[str]
+    ) -> Sequence[str]:
         """Name those of FILES and VOLUMES that the branch mounted at BRANCH has not.
 
         A volume counts as there when its link leads to DATASET's own volume.
         """
 
-    def prepare(self, branch: str, dataset: Dataset, files: Sequence[str], volumes: Sequence[str]) -> bool:
-        """Point the links of VOLUMES at DATASET's own, wait for their devices, check FILES; tells whether it wrote.
+    def prepare(
+        self, branch: str, dataset: Dataset, files: Sequence[str], volumes: Sequence[str]
+    ) -> None:
+        """Point the links of VOLUMES at DATASET's own, wait for their devices, check FILES.
 
         Raises StepFailed, naming every disk that is not there.
         """

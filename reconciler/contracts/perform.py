@@ -11,7 +11,7 @@ from reconciler.contracts.files import Files
 from reconciler.contracts.zfs import Zfs
 from reconciler.errors import StepFailed, ZfsErrorKind, ZfsRefused
 from reconciler.model import properties
-from reconciler.model.observed import Reading, Running
+from reconciler.model.observed import Running
 from reconciler.model.steps import (
     CloneDataset,
     DatasetRef,
@@ -25,7 +25,6 @@ from reconciler.model.steps import (
     Rollback,
     SetCanmount,
     SetProperties,
-    SnapshotRef,
     Step,
     SwitchLink,
     TakeSnapshots,
@@ -52,33 +51,33 @@ def perform(step: Step, zfs: Zfs, files: Files, place: Place) -> None:  # noqa: 
         case TakeSnapshots(_, snapshots, values):
             zfs.snapshot(snapshots, dict(values))
         case Hold(snapshots):
-            _guard(zfs, place, *snapshots)
+            _guard(zfs, *snapshots)
             zfs.hold([ref.name for ref in snapshots])
         case CloneDataset(origin, target, volume, values):
-            _guard(zfs, place, origin)
+            _guard(zfs, origin)
             zfs.clone(origin.name, target, dict(values), volume=volume)
         case SetProperties(target_ref, changes):
-            _guard(zfs, place, target_ref)
+            _guard(zfs, target_ref)
             zfs.set_properties(target_ref.name, dict(changes))
         case SetCanmount(branch, value):
-            _guard(zfs, place, branch)
+            _guard(zfs, branch)
             zfs.set_canmount(branch.name, value)
         case Mount(branch):
-            _guard(zfs, place, branch)
+            _guard(zfs, branch)
             zfs.mount(branch.name)
         case Unmount(branch):
-            _guard(zfs, place, branch)
+            _guard(zfs, branch)
             zfs.unmount(branch.name)
         case PrepareBranch(branch, volumes, paths):
-            if files.prepare(place.path_of(branch.name), branch.name, paths, volumes):
-                _record_baseline(zfs, branch)
+            files.prepare(place.path_of(branch.name), branch.name, paths, volumes)
+            _record_baseline(zfs, branch)
         case EnsureUnused(branch, volumes):
             _ensure_unused(files, place, branch, volumes)
         case SwitchLink(_, branch):
-            _guard(zfs, place, branch)
+            _guard(zfs, branch)
             files.switch_link(place.path, branch.name.leaf)
         case Promote(clones):
-            _guard(zfs, place, *clones)
+            _guard(zfs, *clones)
             zfs.promote([ref.name for ref in clones])
         case Destroy(targets):
             zfs.destroy(targets)
@@ -88,34 +87,23 @@ def perform(step: Step, zfs: Zfs, files: Files, place: Place) -> None:  # noqa: 
             assert_never(step)
 
 
-def _guard(zfs: Zfs, place: Place, *refs: Ref) -> None:
+def _guard(zfs: Zfs, *refs: Ref) -> None:
     """Refuse if a name stands for another object than the plan saw."""
     guarded = [ref for ref in refs if ref.guid is not None]
     if not guarded:
         return
-    reading = zfs.read([place.home])[place.home]
+    found = zfs.guids([ref.name for ref in guarded])
     for ref in guarded:
-        found = _find(reading, ref)
-        if found is None:
+        if ref.name not in found:
             raise ZfsRefused(ZfsErrorKind.NOT_FOUND, ref.name)
-        if found != ref.guid:
-            detail = f"guid {found}, the plan saw {ref.guid}"
+        if found[ref.name] != ref.guid:
+            detail = f"guid {found[ref.name]}, the plan saw {ref.guid}"
             raise ZfsRefused(ZfsErrorKind.GUID_CHANGED, ref.name, detail)
-
-
-def _find(reading: Reading, ref: Ref) -> int | None:
-    match ref:
-        case DatasetRef(name):
-            dataset = reading.dataset(name)
-            return None if dataset is None else dataset.guid
-        case SnapshotRef(name):
-            snapshot = reading.snapshot(name)
-            return None if snapshot is None else snapshot.guid
 
 
 def _record_baseline(zfs: Zfs, branch: DatasetRef) -> None:
     # Setting a property waits for a transaction group: after it ``written`` counts what was just written.
-    zfs.set_properties(branch.name, {properties.BASELINE: "0"})
+    zfs.set_properties(branch.name, {properties.BASELINE: properties.MAKING})
     facts = zfs.read([branch.name])[branch.name].dataset(branch.name)
     if facts is None:
         raise ZfsRefused(ZfsErrorKind.NOT_FOUND, branch.name)

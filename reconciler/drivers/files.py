@@ -53,15 +53,13 @@ class RealFiles:
 
     def prepare(
         self, branch: str, dataset: Dataset, files: Sequence[str], volumes: Sequence[str]
-    ) -> bool:
+    ) -> None:
         """Make a branch ready as the contract says."""
-        wrote = False
         for name in volumes:
             link, device = Path(branch, name), _device(dataset, name)
             _wait_for(device)
             if _target(link) != str(device):
                 _replace_link(link, str(device))
-                wrote = True
         absent = self.missing(branch, dataset, files, volumes)
         if absent:
             raise StepFailed(
@@ -71,7 +69,6 @@ class RealFiles:
         if sealed:
             # bhyve would open such a disk read-only without a word.
             raise StepFailed(f"{', '.join(sealed)} of {dataset} cannot be written")
-        return wrote
 
     def link_disks(self, home: str, names: Sequence[str]) -> Sequence[str]:
         """Link the disks of the home as the contract says."""

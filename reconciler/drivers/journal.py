@@ -8,7 +8,7 @@ import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +24,25 @@ if TYPE_CHECKING:
 _FOLDER = ".ckptree"
 _FILE = "journal.jsonl"
 _HOLDER = "holder"
+
+
+class NoJournal:
+    """The journal of a home that is not there or not mounted: nothing can be read or written, and WHY."""
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+
+    def read(self) -> tuple[JournalRecord, ...] | None:
+        """Tell that there is none."""
+        return None
+
+    def append(self, record: JournalRecord) -> None:
+        """Refuse to write RECORD."""
+        raise StepFailed(f"{type(record).__name__} cannot be written down: {self._why}")
+
+    def locked(self, purpose: str) -> AbstractContextManager[None]:  # noqa: ARG002 - nothing to lock
+        """Lock nothing: without a journal nothing is changed."""
+        return nullcontext()
 
 
 class FileJournal:

@@ -48,13 +48,13 @@ def _find_in_proc(mounts: Sequence[Path], devices: Sequence[Path]) -> GuestState
     if found:
         return GuestState(Running.RUNNING, _some(found))
     if hidden:
-        return GuestState(Running.UNKNOWN, "the processes of other users cannot be seen; run as root")
+        return GuestState(
+            Running.UNKNOWN, "the processes of other users cannot be seen; run as root"
+        )
     return GuestState(Running.OFF)
 
 
-def _uses(
-    process: Path, filesystems: dict[int, Path], nodes: dict[int, Path]
-) -> Iterator[str]:
+def _uses(process: Path, filesystems: dict[int, Path], nodes: dict[int, Path]) -> Iterator[str]:
     for entry in (*(process / "fd").iterdir(), process / "cwd"):
         try:
             target = str(entry.readlink())
@@ -86,7 +86,9 @@ def _find_with_fuser(mounts: Sequence[Path], devices: Sequence[Path]) -> GuestSt
     if found:
         return GuestState(Running.RUNNING, _some(found))
     if os.geteuid() != 0:
-        return GuestState(Running.UNKNOWN, "the processes of other users cannot be seen; run as root")
+        return GuestState(
+            Running.UNKNOWN, "the processes of other users cannot be seen; run as root"
+        )
     return GuestState(Running.OFF)
 
 

@@ -12,7 +12,15 @@ from reconciler.execute.executor import Hands, Progress, carry_out
 from reconciler.execute.rehearsal import rehearse
 from reconciler.model import properties
 from reconciler.model.desired import DesiredVm
-from reconciler.model.journal import Applied, Confirmed, Left, Realised
+from reconciler.model.journal import (
+    Applied,
+    Confirmed,
+    Failed,
+    Left,
+    Realised,
+    Switched,
+    facts_of,
+)
 from reconciler.model.observed import HostIdentity, Observation
 from reconciler.model.plan import Plan
 from reconciler.model.tree import derive_tree
@@ -45,7 +53,12 @@ class Result:
 
 
 def apply(
-    desired: DesiredVm, hands: Hands, identity: HostIdentity, clock: Clock, wish: Wish, progress: Progress
+    desired: DesiredVm,
+    hands: Hands,
+    identity: HostIdentity,
+    clock: Clock,
+    wish: Wish,
+    progress: Progress,
 ) -> Result:
     """Make VM equal to DESIRED as far as can be; raises CkptreeError at the first step that fails."""
 
@@ -60,9 +73,10 @@ def apply(
         moment = clock() if wish.saved is None else wish.saved.now
         plan = make_plan(desired, observation, moment, confirm=wish.confirm, purge=wish.purge)
         _refuse_stale(plan, wish.saved)
-        rehearse(plan, desired, observation)
+        rehearse(plan, desired, observation, purge=wish.purge)
         if plan.hands_off:
             return Result(plan, plan)
+        _finish_switch(observation, hands, written_now)
         _note_what_exists(desired, observation, hands, written_now, wish)
         carry_out(plan, hands, by=wish.by, now=written_now, progress=progress)
         after = look()
@@ -79,6 +93,16 @@ def _refuse_stale(plan: Plan, saved: SavedPlan | None) -> None:
         f"the saved plan for {plan.vm} is stale: {what} changed since {saved.now:%Y-%m-%d %H:%M:%S} UTC"
         f" (make it anew with 'ckptree plan -o FILE {plan.vm}')"
     )
+
+
+def _finish_switch(observation: Observation, hands: Hands, now: Callable[[], str]) -> None:
+    """Write down what became of a switch of the link that was begun and has no outcome."""
+    if facts_of(hands.journal.read()).switching is None:
+        return
+    if observation.journal.switching is None:
+        hands.journal.append(Switched(at=now()))
+    else:
+        hands.journal.append(Failed(at=now(), error="interrupted before the link was switched"))
 
 
 def _note_what_exists(
@@ -122,5 +146,6 @@ def _note_applied(
     same = (facts.current, facts.again, facts.position, facts.head) == (
         applied.current, applied.again, applied.position, applied.head,
     )  # fmt: skip
-    if not same or facts.approved or Left.DISCARDED in facts.left.values():
+    settled = facts.approved or facts.destroying or Left.DISCARDED in facts.left.values()
+    if not same or settled:
         hands.journal.append(applied)

@@ -112,7 +112,9 @@ class Initialiser:
     def _require_ours(self, home: DatasetFacts) -> None:
         vm, owner = home.properties[properties.VM], home.properties.get(properties.OWNER)
         if vm != self._desired.vm:
-            raise CkptreeError(f"{self._home} is the home of VM {vm} (give {self._desired.vm} its own)")
+            raise CkptreeError(
+                f"{self._home} is the home of VM {vm} (give {self._desired.vm} its own)"
+            )
         if owner not in {None, self._identity.host_id}:
             raise CkptreeError(
                 f"{self._home} belongs to another host, {owner} (see 'ckptree take-over')"
@@ -124,7 +126,9 @@ class Initialiser:
             return True
         paths = [disk.path for disk in self._desired.file_disks]
         if not home.mounted or home.mountpoint is None:
-            raise CkptreeError(f"{self._home} is not mounted (mount it first: 'zfs mount {self._home}')")
+            raise CkptreeError(
+                f"{self._home} is not mounted (mount it first: 'zfs mount {self._home}')"
+            )
         return len(self._files.missing(home.mountpoint, self._home, paths, ())) < len(paths)
 
     def _require_convertible(self, home: DatasetFacts, reading: Reading) -> None:
@@ -139,7 +143,9 @@ class Initialiser:
             paths = [disk.path for disk in self._desired.file_disks]
             absent += self._files.missing(home.mountpoint, self._home, paths, ())
         if absent:
-            raise CkptreeError(f"{self._home} has only some of its 'disks': {', '.join(absent)} is not there")
+            raise CkptreeError(
+                f"{self._home} has only some of its 'disks': {', '.join(absent)} is not there"
+            )
         volumes = [disk.name for disk in self._desired.volume_disks]
         guest = self._files.users([(home.mountpoint or "", self._home)], volumes)
         if guest.running is not Running.OFF:

@@ -30,7 +30,9 @@ def approve(
         observation = observe(desired, hands.zfs, hands.files, hands.journal, identity)
         approval = make_plan(desired, observation, clock()).approval
         if approval is None:
-            raise CkptreeError(f"nothing of {desired.vm} waits for approval (see 'ckptree plan {desired.vm}')")
+            raise CkptreeError(
+                f"nothing of {desired.vm} waits for approval (see 'ckptree plan {desired.vm}')"
+            )
         if len(digest) < _SHORTEST_DIGEST or not approval.digest.startswith(digest):
             raise CkptreeError(
                 f"what waits now is {approval.digest}, not {digest}"
@@ -74,7 +76,9 @@ def take_over(
         observation = observe(desired, hands.zfs, hands.files, hands.journal, identity)
         home = observation.reading.dataset(desired.dataset)
         if home is None or home.properties.get(properties.VM) != desired.vm:
-            raise CkptreeError(f"{desired.dataset} is not the home of {desired.vm} (see 'ckptree init')")
+            raise CkptreeError(
+                f"{desired.dataset} is not the home of {desired.vm} (see 'ckptree init')"
+            )
         before = home.properties.get(properties.OWNER, "nobody")
         if before == identity.host_id:
             raise CkptreeError(f"{desired.dataset} belongs to this host already")

@@ -5,10 +5,10 @@ destroy what is wanted, protected or under the guest, or that does not come to r
 nothing of it is done.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from reconciler.errors import PlanRefused, ZfsRefused
-from reconciler.model.actions import Adopt, DestroyNodes, Retire
+from reconciler.errors import CkptreeError, PlanRefused
+from reconciler.model.actions import Adopt, Capture, DestroyNodes, Relink, Restore, Retire
 from reconciler.model.desired import DesiredVm
 from reconciler.model.observed import Observation
 from reconciler.model.plan import Plan
@@ -17,8 +17,10 @@ from reconciler.plan.steps import steps_of
 from reconciler.simulate.host import MemoryHost
 
 
-def rehearse(plan: Plan, desired: DesiredVm, observation: Observation) -> None:
-    """Try PLAN out in memory; raises PlanRefused with what is wrong with it."""
+def rehearse(
+    plan: Plan, desired: DesiredVm, observation: Observation, *, purge: bool = False
+) -> None:
+    """Try PLAN out in memory; raises PlanRefused with what is wrong with it. PURGE lets graces be cut short."""
     if not plan.actions:
         return
     host = MemoryHost.of(observation)
@@ -28,15 +30,15 @@ def rehearse(plan: Plan, desired: DesiredVm, observation: Observation) -> None:
         for step in steps_of(plan.vm, plan.home, action):
             try:
                 host.perform(step)
-            except ZfsRefused as error:
+            except CkptreeError as error:
                 raise PlanRefused(
                     f"the plan for {plan.vm} cannot work: {error}; nothing was done, please report this"
                 ) from error
     after = _tree(desired, host)
     for complaint in (
         _touched(untouchable, _foreign(after, plan, host)),
-        _lost(before, after, plan, desired),
-        _head(after),
+        _lost(before, after, plan, desired, purge=purge),
+        _head(before, after, plan, desired),
         _not_reached(after, plan, desired, plan.now),
     ):
         if complaint:
@@ -53,10 +55,7 @@ def _tree(desired: DesiredVm, host: MemoryHost) -> Tree:
 def _foreign(tree: Tree, plan: Plan, host: MemoryHost) -> frozenset[str]:
     """Everything foreign, by name and guid, but what the plan adopts."""
     adopted = {
-        ref.name
-        for action in plan.actions
-        if isinstance(action, Adopt)
-        for ref in action.snapshots
+        ref.name for action in plan.actions if isinstance(action, Adopt) for ref in action.snapshots
     }
     reading = host.zfs.read([plan.home])[plan.home]
     guids: dict[str, int] = {facts.name: facts.guid for facts in reading.datasets}
@@ -69,7 +68,7 @@ def _touched(before: frozenset[str], after: frozenset[str]) -> str:
     return f"would change what is not ckptree's ({gone[0]})" if gone else ""
 
 
-def _lost(before: Tree, after: Tree, plan: Plan, desired: DesiredVm) -> str:
+def _lost(before: Tree, after: Tree, plan: Plan, desired: DesiredVm, *, purge: bool) -> str:
     said = {
         node.guid
         for action in plan.actions
@@ -90,14 +89,29 @@ def _lost(before: Tree, after: Tree, plan: Plan, desired: DesiredVm) -> str:
             return f"would lose {node.name} without saying so"
         if node.name in desired.by_name or node.protect:
             return f"would destroy {node.name}, which is wanted"
-        over = node.retired is not None or node.guid in retired_now or node.name.automatic
-        if not over:
+        since = plan.now if node.guid in retired_now else node.retired
+        if since is None:
+            since = node.expires if node.name.automatic else None
+            grace = timedelta(0)
+        else:
+            grace = timedelta(0) if purge else desired.prune.grace
+        if since is None:
             return f"would destroy {node.name}, which was not retired"
+        if since + grace > plan.now:
+            return f"would destroy {node.name} before its time is over"
     return ""
 
 
-def _head(after: Tree) -> str:
-    return "" if after.head is not None else "would leave the guest without a branch"
+def _head(before: Tree, after: Tree, plan: Plan, desired: DesiredVm) -> str:
+    if after.head is None:
+        return "would leave the guest without a branch"
+    moved = any(isinstance(action, Restore | Relink | Capture | Adopt) for action in plan.actions)
+    if before.position is None or moved or not desired.nodes:
+        return ""
+    stood_on = before.nodes[before.position].guid
+    if stood_on in {node.guid for node in after.nodes.values()}:
+        return ""
+    return f"would take {before.position} away from under the guest"
 
 
 def _not_reached(after: Tree, plan: Plan, desired: DesiredVm, now: datetime) -> str:

@@ -11,6 +11,9 @@ from typing import assert_never
 
 from reconciler.names import NodeName
 
+DESTROY, CLONE = "Destroy", "CloneDataset"
+"""How Intended names these two steps."""
+
 
 class Left(Enum):
     """How a branch was left at a restore."""
@@ -158,7 +161,9 @@ class JournalFacts:
     is ckptree's to restore and retire. ``realised`` maps every node name that was once real to its guid.
     ``current`` and ``again`` are the last applied ones; ``position`` the last recorded one. ``head`` is the guid
     of the branch that the link was last switched to; ``switching`` is a switch that was begun and has no outcome.
-    ``left`` tells by guid how branches were left. ``approved`` are the guids of nodes whose removal a person allowed.
+    ``destroying`` are the targets of destroys that were begun, as their Intended names them: what is left of those
+    datasets after a power cut is given up. ``left`` tells by guid how branches were left. ``approved`` are the guids
+    of nodes whose removal a person allowed.
     """
 
     exists: bool = False
@@ -169,6 +174,7 @@ class JournalFacts:
     position: NodeName | None = None
     head: int | None = None
     switching: Switching | None = None
+    destroying: tuple[str, ...] = ()
     left: dict[int, Left] = field(default_factory=dict)
     approved: frozenset[int] = frozenset()
 
@@ -203,10 +209,19 @@ def complete_switch(facts: JournalFacts) -> JournalFacts:
     )
 
 
-def _with(facts: JournalFacts, record: JournalRecord) -> JournalFacts:  # noqa: PLR0911 - one case a record
+def names_dataset(targets: str, name: str) -> bool:
+    """Whether TARGETS of an Intended, which are names with blanks between them, have NAME among them."""
+    return f" {name} " in f" {targets} "
+
+
+def _with(facts: JournalFacts, record: JournalRecord) -> JournalFacts:
     match record:
-        case Begun() | Intended() | Done() | Failed() | TakenOver():
+        case Begun() | Done() | TakenOver():
             return facts
+        case Intended():
+            return _with_intent(facts, record)
+        case Failed():
+            return replace(facts, switching=None)
         case Switching():
             return replace(facts, switching=record)
         case Switched():
@@ -221,7 +236,10 @@ def _with(facts: JournalFacts, record: JournalRecord) -> JournalFacts:  # noqa: 
                 position=record.position,
                 head=record.head,
                 switching=None,
-                left={guid: left for guid, left in facts.left.items() if left is not Left.DISCARDED},
+                destroying=(),
+                left={
+                    guid: left for guid, left in facts.left.items() if left is not Left.DISCARDED
+                },
                 approved=frozenset(),
             )
         case Confirmed():
@@ -233,3 +251,12 @@ def _with(facts: JournalFacts, record: JournalRecord) -> JournalFacts:  # noqa: 
             return replace(facts, realised=realised)
         case _:
             assert_never(record)
+
+
+def _with_intent(facts: JournalFacts, intent: Intended) -> JournalFacts:
+    if intent.step == DESTROY:
+        return replace(facts, destroying=(*facts.destroying, intent.target))
+    if intent.step == CLONE and facts.destroying:  # a name that is given anew
+        kept = tuple(text for text in facts.destroying if not names_dataset(text, intent.target))
+        return replace(facts, destroying=kept)
+    return facts

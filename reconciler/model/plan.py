@@ -26,6 +26,7 @@ class Reason(Enum):
     CURRENT_NOT_TAKEN = "CurrentNotTaken"
     DISK_MISSING = "DiskMissing"
     FOREIGN_CLONE = "ForeignClone"
+    FOREIGN_HOLD = "ForeignHold"
     FOREIGN_IN_THE_WAY = "ForeignInTheWay"
     GUEST_RUNNING = "GuestRunning"
     HEAD_DRIFTED = "HeadDrifted"

@@ -15,7 +15,8 @@ OWNER = "ckptree:owner"
 BRANCH = "ckptree:branch"
 BASELINE = "ckptree:baseline"
 """On a branch: what ckptree itself wrote into a fresh clone (bytes of ``written``), so that it does not count as
-the guest's unsaved state."""
+the guest's unsaved state; MAKING as long as ckptree is still at it."""
+MAKING = "making"
 NODE = "ckptree:node"
 GRADE = "ckptree:grade"
 MEMORY = "ckptree:memory"
@@ -58,7 +59,9 @@ def decode_text(value: str) -> str:
 
 def encode_labels(labels: tuple[tuple[str, str], ...]) -> str:
     """Write labels as ``key=value,key=value``."""
-    return ",".join(f"{quote(key, safe='/._-')}={quote(value, safe='/._-')}" for key, value in labels)
+    return ",".join(
+        f"{quote(key, safe='/._-')}={quote(value, safe='/._-')}" for key, value in labels
+    )
 
 
 def decode_labels(value: str) -> tuple[tuple[str, str], ...]:

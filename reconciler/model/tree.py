@@ -5,7 +5,8 @@ in ZFS lineage (earlier in the same dataset, else the dataset's origin, and on).
 are never asked. A promote changes names and not the tree.
 """
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -21,6 +22,8 @@ from reconciler.model.observed import (
 )
 from reconciler.model.steps import DatasetRef, SnapshotRef
 from reconciler.names import Dataset, NodeName, Snapshot, VmName, branch_number
+
+_LINKS_AT_MOST = 1 << 20  # bytes that links to volumes and what ZFS needs around them can take
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,14 +107,15 @@ class Branch:
         What ckptree itself wrote into a fresh clone does not count, as long as nothing was added to it.
         """
         written = self.facts.written
-        if not self.snapshot_count and written == self._baseline:
+        if not self.snapshot_count and self._only_ours(written):
             written = 0
         return written + sum(volume.written for volume in self.volumes)
 
-    @property
-    def _baseline(self) -> int:
-        text = self.facts.properties.get(properties.BASELINE, "0")
-        return int(text) if text.isdecimal() else 0
+    def _only_ours(self, written: int) -> bool:
+        baseline = self.facts.properties.get(properties.BASELINE, "")
+        if baseline == properties.MAKING:  # interrupted before the guest could be put on it
+            return written <= _LINKS_AT_MOST
+        return baseline.isdecimal() and written == int(baseline)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +191,9 @@ def derive_tree(vm: VmName, reading: Reading, link: Link) -> Tree:
     position = None
     if head is not None:
         tip = line.of(head.facts.name)
-        position = next((by_snapshot[facts.name] for facts in tip if facts.name in by_snapshot), None)
+        position = next(
+            (by_snapshot[facts.name] for facts in tip if facts.name in by_snapshot), None
+        )
     return Tree(
         home=home,
         branches=branches,
@@ -241,9 +247,7 @@ def _is_volume(branch: str, facts: DatasetFacts) -> bool:
     )
 
 
-def _primaries(
-    vm: VmName, reading: Reading, faults: list[Fault]
-) -> dict[NodeName, SnapshotFacts]:
+def _primaries(vm: VmName, reading: Reading, faults: list[Fault]) -> dict[NodeName, SnapshotFacts]:
     branches = {facts.name for facts in reading.datasets if _is_branch(reading.root, facts)}
     found: dict[NodeName, SnapshotFacts] = {}
     for facts in reading.snapshots:
@@ -276,7 +280,11 @@ def _members(
     that belongs to no node is foreign, whatever it says.
     """
     branches = {facts.name for facts in reading.datasets if _is_branch(reading.root, facts)}
-    volumes = {f.name for f in reading.datasets if f.name.parent in branches and _is_volume(f.name.parent or "", f)}
+    volumes = {
+        f.name
+        for f in reading.datasets
+        if f.name.parent in branches and _is_volume(f.name.parent or "", f)
+    }
     by_short: dict[str, list[SnapshotFacts]] = {}
     for facts in primary.values():
         by_short.setdefault(facts.name.short, []).append(facts)
@@ -326,7 +334,7 @@ def _node(
 def _branches(
     reading: Reading,
     by_snapshot: Mapping[Snapshot, NodeName],
-    ours: Set[Snapshot],
+    ours: AbstractSet[Snapshot],
 ) -> Iterator[Branch]:
     below: dict[str, list[DatasetFacts]] = {}
     for facts in reading.datasets:

@@ -15,7 +15,9 @@ from reconciler.plan.draft import Draft
 from reconciler.plan.identity import node_properties
 from reconciler.plan.steps import clone_target
 
-_SPARE_BYTES = 1 << 20  # a snapshot of a pool with less left than this may fail half-way through a capture
+_SPARE_BYTES = (
+    1 << 20
+)  # a snapshot of a pool with less left than this may fail half-way through a capture
 
 
 def capture_here(draft: Draft) -> None:
@@ -186,9 +188,13 @@ def _report_elsewhere(draft: Draft, wanted: DesiredNode) -> None:
     here = position or "no node of the file"
     parent = wanted.parent
     if parent is None:
-        resolve = f"write {wanted.name} below {position}" if position else "point the link at a branch"
+        resolve = (
+            f"write {wanted.name} below {position}" if position else "point the link at a branch"
+        )
     else:
-        resolve = f"write 'current: {parent}' to restore that first, or 'fork: true' at {wanted.name}"
+        resolve = (
+            f"write 'current: {parent}' to restore that first, or 'fork: true' at {wanted.name}"
+        )
     draft.wait(
         Reason.PARENT_NOT_CURRENT,
         f"{wanted.name} cannot be taken: the guest descends from {here}, not from {parent or 'a root'}",

@@ -2,6 +2,7 @@
 
 from reconciler.model.actions import Collect
 from reconciler.model.journal import Left
+from reconciler.model.plan import Reason
 from reconciler.model.steps import DatasetRef, Ref, SnapshotRef
 from reconciler.model.tree import Branch
 from reconciler.plan.destroy import tip_is_given_up
@@ -16,12 +17,23 @@ def collect_garbage(draft: Draft) -> None:
         here = branch.facts.name == draft.tree.head.facts.name
         if here or branch.facts.mounted or branch.foreign_datasets:
             continue
-        if not branch.nodes and not branch.foreign_snapshots and tip_is_given_up(draft, branch):
-            targets: list[Ref] = [draft.dataset_ref(facts) for facts in reversed(branch.datasets)]
-            ref = draft.dataset_ref(branch.facts)
-            draft.add(Collect(branch=ref, targets=tuple(targets), frees=branch.facts.used))
+        if not branch.nodes and not branch.foreign_snapshots:
+            _collect(draft, branch)
         elif branch.nodes and branch.unsaved and draft.how_left(branch) is Left.DISCARDED:
             _roll_back(draft, branch)
+
+
+def _collect(draft: Draft, branch: Branch) -> None:
+    ref = draft.dataset_ref(branch.facts)
+    if tip_is_given_up(draft, branch):
+        targets: list[Ref] = [draft.dataset_ref(facts) for facts in reversed(branch.datasets)]
+        draft.add(Collect(branch=ref, targets=tuple(targets), frees=branch.facts.used))
+        return
+    draft.wait(
+        Reason.UNSAVED_TIP,
+        f"{ref.name} has no checkpoint, and {branch.unsaved} bytes that no checkpoint has; it is kept",
+        resolve="take a snapshot of it and adopt that, or write 'restore: {unsaved: discard}' to give it up",
+    )
 
 
 def _roll_back(draft: Draft, branch: Branch) -> None:

@@ -4,9 +4,10 @@ With one line left that lives on a clone, the clone is promoted first, so that w
 goes. With several lines a node stays until one of them is gone. A branch without anything alive goes whole.
 """
 
+from reconciler.model import properties
 from reconciler.model.actions import DestroyNodes, DoomedNode
 from reconciler.model.desired import Unsaved
-from reconciler.model.journal import Left
+from reconciler.model.journal import Left, names_dataset
 from reconciler.model.observed import DatasetFacts
 from reconciler.model.plan import Reason
 from reconciler.model.steps import DatasetRef, Promote
@@ -20,7 +21,7 @@ def destroy_doomed(draft: Draft, doomed: frozenset[NodeName]) -> None:
     """Destroy those of DOOMED that can go; say what pins the others."""
     if draft.tree.head is None or draft.link_stays_moved:
         return
-    left = doomed
+    left = doomed - _held_by_others(draft, doomed)
     progress = True
     while progress:
         progress = False
@@ -32,6 +33,26 @@ def destroy_doomed(draft: Draft, doomed: frozenset[NodeName]) -> None:
         _report_pinned(draft, name, left)
 
 
+def _held_by_others(draft: Draft, doomed: frozenset[NodeName]) -> frozenset[NodeName]:
+    """Say which of DOOMED somebody else holds: they stay, and all that they hang on with them."""
+    held = set()
+    for name in sorted(doomed):
+        tags = {
+            f"{tag} on {facts.name}"
+            for facts in draft.tree.nodes[name].all_snapshots
+            for tag in facts.holds - {properties.HOLD}
+        }
+        if tags:
+            held.add(name)
+            draft.wait(
+                Reason.FOREIGN_HOLD,
+                f"{name} stays retired: somebody else holds it ({', '.join(sorted(tags))})",
+                node=name,
+                resolve="let whoever placed the hold release it ('zfs release TAG SNAPSHOT')",
+            )
+    return frozenset(held)
+
+
 def tip_is_given_up(draft: Draft, branch: Branch) -> bool:
     """Whether nothing is lost with the state of a dormant BRANCH that no snapshot has.
 
@@ -39,7 +60,8 @@ def tip_is_given_up(draft: Draft, branch: Branch) -> bool:
     """
     if not branch.unsaved or draft.desired.restore.unsaved is Unsaved.DISCARD:
         return True
-    return draft.how_left(branch) is Left.DISCARDED
+    begun = any(names_dataset(text, branch.facts.name) for text in draft.journal.destroying)
+    return begun or draft.how_left(branch) is Left.DISCARDED
 
 
 def _lines(draft: Draft, doomed: frozenset[NodeName]) -> Lines:
@@ -65,9 +87,7 @@ def _destroy_cluster(
             cluster.add(node.name)
     stands_on = draft.tree.position if draft.desired.nodes else None
     removed = frozenset(
-        name
-        for name in cluster
-        if name != stands_on and lines.removable(draft.tree.nodes[name])
+        name for name in cluster if name != stands_on and lines.removable(draft.tree.nodes[name])
     )
     if not removed:
         return removed

@@ -8,8 +8,9 @@ from copy import copy
 from dataclasses import replace
 from datetime import datetime
 
+from reconciler.errors import CkptreeError, PlanRefused
 from reconciler.model.actions import Action
-from reconciler.model.desired import DesiredNode, DesiredVm
+from reconciler.model.desired import DesiredVm
 from reconciler.model.journal import JournalFacts, Left
 from reconciler.model.observed import (
     DatasetFacts,
@@ -99,10 +100,16 @@ class Draft:
         return self.host.left.get(guid, self.journal.left.get(guid))
 
     def add(self, action: Action) -> None:
-        """Decide on ACTION and carry it out in memory."""
+        """Decide on ACTION and carry it out in memory; raises PlanRefused if it cannot work, which is a bug."""
         self.actions.append(action)
         for step in steps_of(self.desired.vm, self.desired.dataset, action):
-            self.host.perform(step)
+            try:
+                self.host.perform(step)
+            except CkptreeError as error:
+                raise PlanRefused(
+                    f"no plan for {self.desired.vm} could be made: {type(action).__name__} cannot work here ({error});"
+                    " nothing was done, please report this"
+                ) from error
         self.forget_tree()
 
     def say(
@@ -168,10 +175,6 @@ class Draft:
 
     def _guard(self, guid: int) -> int | None:
         return guid if guid in self._real else None
-
-    def wanted(self, name: NodeName | None) -> DesiredNode | None:
-        """The file's node NAME, none if the file has it not."""
-        return None if name is None else self.desired.by_name.get(name)
 
     def anchor(self, name: NodeName | None) -> NodeName | None:
         """The nearest node at or below NAME that the file has and that is not retired."""

@@ -20,7 +20,9 @@ def not_acted_on_yet(desired: DesiredVm) -> tuple[Condition, ...]:
     """Say plainly which keys of the file this version understands and does nothing with."""
     keys = []
     if not isinstance(desired.hypervisor, Unmanaged):
-        keys.append("hypervisor (the guest is neither stopped nor started, checkpoints have disks only)")
+        keys.append(
+            "hypervisor (the guest is neither stopped nor started, checkpoints have disks only)"
+        )
     if any(
         hook is not None
         for hook in (
@@ -33,11 +35,14 @@ def not_acted_on_yet(desired: DesiredVm) -> tuple[Condition, ...]:
         keys.append("hooks")
     if desired.schedule is not None:
         keys.append("schedule")
-    dated = [node.name for node in desired.nodes if node.expires is not None or node.keep is not None]
+    dated = [
+        node.name for node in desired.nodes if node.expires is not None or node.keep is not None
+    ]
     if dated:
         keys.append(f"expires and keep (of {', '.join(dated)})")
     return tuple(
-        _condition(Severity.NOTE, Reason.NOT_ACTED_ON_YET, f"not acted on yet: {key}") for key in keys
+        _condition(Severity.NOTE, Reason.NOT_ACTED_ON_YET, f"not acted on yet: {key}")
+        for key in keys
     )
 
 

@@ -21,6 +21,9 @@ def settle_head(draft: Draft) -> None:
     message = f"the link {leads}, the guest belongs on {expected.facts.name}"
     guest = draft.observation.guest
     if guest.running is not Running.OFF:
+        draft.settles_current = (
+            False  # or the branch that somebody linked would count as the guest's from now on
+        )
         draft.wait(
             Reason.LINK_MOVED,
             f"{message}; it is not moved under a running guest ({guest.proof})",

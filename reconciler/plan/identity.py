@@ -112,7 +112,9 @@ def _adopt(draft: Draft, wanted: DesiredNode) -> None:
             f"{wanted.name} cannot adopt {found[0].name} below {wanted.parent or 'no node'}:"
             f" that snapshot descends from {parent or 'no node'}",
             node=wanted.name,
-            resolve=f"write {wanted.name} below {parent}" if parent else f"write {wanted.name} as a root",
+            resolve=f"write {wanted.name} below {parent}"
+            if parent
+            else f"write {wanted.name} as a root",
         )
         return
     draft.add(

@@ -36,9 +36,7 @@ class Lines:
         self._tree = tree
         self._doomed = doomed
         self._given_up = given_up
-        self._unit = {
-            facts.name: branch for branch in tree.branches for facts in branch.datasets
-        }
+        self._unit = {facts.name: branch for branch in tree.branches for facts in branch.datasets}
 
     def of(self, node: Node) -> frozenset[Line]:
         """The lines that descend from NODE."""
@@ -74,11 +72,7 @@ class Lines:
             return ()
         names = {facts.name for facts in node.all_snapshots}
         branch = self._unit[clone.dataset]
-        return tuple(
-            facts
-            for facts in reversed(branch.datasets)
-            if facts.origin in names
-        )
+        return tuple(facts for facts in reversed(branch.datasets) if facts.origin in names)
 
     def targets(self, removed: frozenset[NodeName]) -> tuple[tuple[Ref, ...], int]:
         """What goes with the nodes REMOVED, in the order in which it can, and how many bytes that frees at least."""

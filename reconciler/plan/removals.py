@@ -126,7 +126,9 @@ def _under_the_guest(draft: Draft, gone: set[NodeName]) -> set[NodeName]:
     for node in draft.tree.ancestors(draft.tree.position):
         if node.name.automatic or node.retired is not None:
             continue
-        rest = [n.name for n in draft.tree.descendants(node.name) if n.name in draft.desired.by_name]
+        rest = [
+            n.name for n in draft.tree.descendants(node.name) if n.name in draft.desired.by_name
+        ]
         if node.name not in gone or rest:
             break
         under.update(n.name for n in draft.tree.descendants(node.name) if n.name in gone)

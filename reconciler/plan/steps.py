@@ -45,7 +45,7 @@ from reconciler.model.steps import (
 from reconciler.names import Dataset, VmName
 
 
-def steps_of(vm: VmName, home: Dataset, action: Action) -> tuple[Step, ...]:  # noqa: C901, PLR0911 - one case an action
+def steps_of(vm: VmName, home: Dataset, action: Action) -> tuple[Step, ...]:
     """Write the steps of ACTION for VM, whose home is HOME."""
     match action:
         case Relink(home=at, branch=branch):
@@ -97,14 +97,18 @@ def _take(node: NewNode) -> tuple[Step, ...]:
 
 
 def _clone_set(
-    vm: VmName, origins: tuple[SnapshotRef, ...], target: Dataset, number: int
+    vm: VmName,
+    origins: tuple[SnapshotRef, ...],
+    target: Dataset,
+    number: int,
+    more: tuple[tuple[str, str], ...] = (),
 ) -> tuple[Step, ...]:
     return tuple(
         CloneDataset(
             origin,
             clone_target(origins, origin, target),
             origin is not origins[0],
-            branch_properties(vm, number),
+            (*branch_properties(vm, number), *more),
         )
         for origin in origins
     )
@@ -112,6 +116,7 @@ def _clone_set(
 
 def _restore(vm: VmName, home: Dataset, action: Restore) -> tuple[Step, ...]:
     target = DatasetRef(action.target)
+    making = ((properties.BASELINE, properties.MAKING),)
     volumes = tuple(
         clone_target(action.origins, origin, action.target).leaf for origin in action.origins[1:]
     )
@@ -123,7 +128,7 @@ def _restore(vm: VmName, home: Dataset, action: Restore) -> tuple[Step, ...]:
     return (
         *unused,
         *(_take(action.save) if action.save is not None else ()),
-        *_clone_set(vm, action.origins, action.target, action.number),
+        *_clone_set(vm, action.origins, action.target, action.number, making),
         Mount(target),
         PrepareBranch(target, volumes, action.files),
         *unused,

@@ -63,14 +63,13 @@ class MemoryFiles:
 
     def prepare(
         self, branch: str, dataset: Dataset, files: Sequence[str], volumes: Sequence[str]
-    ) -> bool:
+    ) -> None:
         """Write the links to the volumes."""
         absent = self.missing(branch, dataset, files, volumes)
         if absent:
             raise StepFailed(f"{dataset} has no {', '.join(absent)}")
         if volumes:
             self._zfs.write(dataset, self._zfs.content(dataset), _LINKS_COST)
-        return bool(volumes)
 
     def link_disks(self, home: str, names: Sequence[str]) -> Sequence[str]:  # noqa: ARG002
         """Link nothing: these homes have no files of their own."""

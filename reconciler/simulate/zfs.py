@@ -53,6 +53,16 @@ class MemoryZfs:
         """Read as the contract says."""
         return {root: unload(self._state, root) for root in roots}
 
+    def guids(self, names: Sequence[Dataset | Snapshot]) -> Mapping[Dataset | Snapshot, int]:
+        """Read as the contract says."""
+        found: dict[Dataset | Snapshot, int] = {}
+        for name in names:
+            if name in self._state.datasets:
+                found[name] = self._state.datasets[Dataset(name)].guid
+            elif name in self._state.snapshots:
+                found[name] = self._state.snapshots[Snapshot(name)].guid
+        return found
+
     def pool(self, dataset: Dataset) -> PoolFacts:
         """Read as the contract says: ONLINE, with ample room but for set_pool and set_full."""
         facts = self._state.pools.get(dataset.pool, PoolFacts(name=dataset.pool, available=_ROOM))

@@ -63,7 +63,9 @@ def _read(root: MappingNode, known: tuple[Finding, ...]) -> HostSettings:
         reader.fault(zfs.position, message, f"write one of {', '.join(WRITE_PATHS)}")
     vms = reader.scalar(root, "vms")
     if vms is not None and not vms.text.startswith("/"):
-        reader.fault(vms.position, f"{excerpt(vms.text)} is a relative path", "write the whole path")
+        reader.fault(
+            vms.position, f"{excerpt(vms.text)} is a relative path", "write the whole path"
+        )
     settings = HostSettings(
         vms=None if vms is None else Path(vms.text), zfs="auto" if zfs is None else zfs.text
     )

@@ -114,7 +114,9 @@ class Operator:
     def datasets(self) -> set[str]:
         """Every dataset below the home, without the home's name."""
         text = shell("zfs", "list", "-H", "-t", "all", "-o", "name", "-r", self.home)
-        names = {line.removeprefix(f"{self.home}/") for line in text.splitlines() if "@" not in line}
+        names = {
+            line.removeprefix(f"{self.home}/") for line in text.splitlines() if "@" not in line
+        }
         return names - {self.home}
 
     def get(self, name: str, key: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.lab.operator import Operator, shell
 
 TREE = """
@@ -18,12 +19,14 @@ base:
 
 
 @pytest.fixture(params=["pyzfs", "command"])
-def operator(
-    request: pytest.FixtureRequest, dataset: str, tmp_path: Path
-) -> Iterator[Operator]:
+def operator(request: pytest.FixtureRequest, dataset: str, tmp_path: Path) -> Iterator[Operator]:
     """A VM with a disk image and a volume, with 'installed' on both, and no checkpoint yet."""
     yield new_vm(f"{dataset}/web", tmp_path, request.param, ("disk1",))
-    shell("sh", "-c", f"zfs list -H -t snapshot -o name -r {dataset} | xargs -r zfs release -r ckptree || true")
+    shell(
+        "sh",
+        "-c",
+        f"zfs list -H -t snapshot -o name -r {dataset} | xargs -r zfs release -r ckptree || true",
+    )
 
 
 def new_vm(home: str, folder: Path, write_path: str, volumes: tuple[str, ...]) -> Operator:
@@ -51,7 +54,9 @@ def test_a_chain_of_new_children_of_the_position_is_captured(operator: Operator)
     assert operator.get("b-1@base", "createtxg") == operator.get("b-1/disk1@base", "createtxg")
 
 
-def test_a_new_child_of_another_node_waits_and_says_what_would_resolve_it(operator: Operator) -> None:
+def test_a_new_child_of_another_node_waits_and_says_what_would_resolve_it(
+    operator: Operator,
+) -> None:
     operator.write(TREE)
     operator.apply()
     operator.write(TREE + "    elsewhere:\n")
@@ -68,7 +73,9 @@ def test_a_manual_node_waits_for_take(operator: Operator) -> None:
     assert operator.snapshots() == set()
 
 
-def test_a_node_that_was_taken_and_is_gone_is_lost_until_it_is_forgotten(operator: Operator) -> None:
+def test_a_node_that_was_taken_and_is_gone_is_lost_until_it_is_forgotten(
+    operator: Operator,
+) -> None:
     operator.write(TREE)
     operator.apply()
     for name in ("b-1@patched", "b-1/disk1@patched"):
@@ -82,7 +89,9 @@ def test_a_node_that_was_taken_and_is_gone_is_lost_until_it_is_forgotten(operato
     assert "b-1@patched" in operator.snapshots()
 
 
-def test_a_changed_current_restores_all_disks_and_keeps_the_unsaved_state(operator: Operator) -> None:
+def test_a_changed_current_restores_all_disks_and_keeps_the_unsaved_state(
+    operator: Operator,
+) -> None:
     operator.write("base:")
     operator.apply()
     operator.guest_writes("worked")
@@ -151,7 +160,9 @@ def test_without_a_journal_nothing_is_restored_or_retired_until_a_person_confirm
     assert operator.link == "b-2"
 
 
-def test_a_removed_subtree_is_retired_revived_and_after_its_grace_destroyed(operator: Operator) -> None:
+def test_a_removed_subtree_is_retired_revived_and_after_its_grace_destroyed(
+    operator: Operator,
+) -> None:
     operator.write(TREE)
     operator.apply()
     operator.write(TREE, "current: base")
@@ -196,7 +207,9 @@ def test_an_interior_node_of_one_line_is_spliced_out_on_its_own_branch(operator:
 def test_an_interior_node_whose_one_line_is_a_clone_is_promoted_away(operator: Operator) -> None:
     operator.write("base: {checkpoints: {middle: {checkpoints: {left: }}}}")
     operator.apply()
-    operator.write("base: {checkpoints: {middle: {checkpoints: {left: , right: }}}}", "current: middle")
+    operator.write(
+        "base: {checkpoints: {middle: {checkpoints: {left: , right: }}}}", "current: middle"
+    )
     operator.apply()
     operator.write("base: {checkpoints: {right: }}", "prune: {grace: 0}")
     operator.apply()
@@ -209,7 +222,9 @@ def test_an_interior_node_whose_one_line_is_a_clone_is_promoted_away(operator: O
 def test_an_interior_node_of_several_lines_stays_pinned_and_says_so(operator: Operator) -> None:
     operator.write("base: {checkpoints: {middle: {checkpoints: {left: }}}}")
     operator.apply()
-    operator.write("base: {checkpoints: {middle: {checkpoints: {left: , right: }}}}", "current: middle")
+    operator.write(
+        "base: {checkpoints: {middle: {checkpoints: {left: , right: }}}}", "current: middle"
+    )
     operator.apply()
     operator.write("base: {checkpoints: {left: , right: }}", "prune: {grace: 0}")
     assert "Pinned" in operator.apply().text
@@ -278,7 +293,9 @@ def test_an_empty_or_missing_document_changes_nothing(operator: Operator) -> Non
     assert "Released" in operator.ckptree("status").text
 
 
-def test_an_invalid_document_changes_nothing_and_is_told_with_its_position(operator: Operator) -> None:
+def test_an_invalid_document_changes_nothing_and_is_told_with_its_position(
+    operator: Operator,
+) -> None:
     operator.write(TREE)
     operator.apply()
     before = operator.everything()
@@ -447,7 +464,9 @@ def test_two_writers_take_turns(operator: Operator) -> None:
     holder.wait()
 
 
-def test_an_existing_dataset_becomes_a_home_without_copying(operator: Operator, tmp_path: Path) -> None:
+def test_an_existing_dataset_becomes_a_home_without_copying(
+    operator: Operator, tmp_path: Path
+) -> None:
     home = f"{operator.home}-old"
     folder = tmp_path / "old"
     folder.mkdir()

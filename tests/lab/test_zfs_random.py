@@ -16,7 +16,7 @@ from tests.lab.zfs_world import Pool, RealWorld
 from tests.unit.zfs.operations import Draw, Operation, apply, comparable, guids
 from tests.unit.zfs.world import MemoryWorld, look
 
-DEFAULT = {"pyzfs": 1000, "command": 400}
+DEFAULT = {"pyzfs": 1000, "command": 300}
 SEQUENCE = 200  # operations on one pool, before the next seed starts on a new one
 STRIDE = 8  # operations between two comparisons of everything
 

@@ -43,7 +43,7 @@ def _world(volumes: tuple[str, ...], *files: DesiredVm) -> World:
 
 
 def _with_disks(world: World, file: DesiredVm) -> DesiredVm:
-    return desired({}, nodes=file.nodes, disks=world.volumes, **_rest(file))
+    return desired({}, None, nodes=file.nodes, disks=world.volumes, **_rest(file))
 
 
 def _rest(file: DesiredVm) -> dict[str, object]:
@@ -70,7 +70,9 @@ def restore_that_saves(volumes: tuple[str, ...]) -> Scene:
 
 def restore_that_discards(volumes: tuple[str, ...]) -> Scene:
     discard = RestorePolicy(unsaved=Unsaved.DISCARD)
-    return _scene(_world(volumes, desired(LINE)), desired(LINE, current=NodeName("a"), restore=discard))
+    return _scene(
+        _world(volumes, desired(LINE)), desired(LINE, current=NodeName("a"), restore=discard)
+    )
 
 
 def restore_again(volumes: tuple[str, ...]) -> Scene:
@@ -103,7 +105,9 @@ def _moved(volumes: tuple[str, ...], prune: Prune | None = None) -> World:
     return _world(
         volumes,
         desired(LINE, prune=prune),
-        desired(both, current=NodeName("a"), prune=prune, restore=RestorePolicy(unsaved=Unsaved.DISCARD)),
+        desired(
+            both, current=NodeName("a"), prune=prune, restore=RestorePolicy(unsaved=Unsaved.DISCARD)
+        ),
     )
 
 
@@ -166,6 +170,13 @@ def collected(volumes: tuple[str, ...]) -> Scene:
     return _scene(world, desired(LINE, current=NodeName("b"), restore=again[1]))
 
 
+def expired(volumes: tuple[str, ...]) -> Scene:
+    world = _world(volumes, desired(LINE), desired(LINE, current=NodeName("a")))
+    world.apply(_with_disks(world, desired(LINE, current=NodeName("b"))))
+    world.pass_time(hours=100)
+    return _scene(world, desired(LINE, current=NodeName("b")))
+
+
 STAGES: dict[Stage, tuple[type, ...]] = {
     captured_chain: (Capture,),
     fork_below_fork: (Fork, Fork),
@@ -184,10 +195,13 @@ STAGES: dict[Stage, tuple[type, ...]] = {
     relinked: (Relink,),
     head_lost: (Restore,),
     collected: (Restore, Collect),
+    expired: (DestroyNodes, DestroyNodes),
 }
 
 
-@pytest.mark.parametrize("volumes", [(), ("disk1",), ("disk1", "disk2")], ids=lambda v: f"{len(v)}-volumes")
+@pytest.mark.parametrize(
+    "volumes", [(), ("disk1",), ("disk1", "disk2")], ids=lambda v: f"{len(v)}-volumes"
+)
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.__name__)
 def test_4_a_crash_at_any_step_and_a_new_run_end_the_same(
     stage: Stage, volumes: tuple[str, ...]

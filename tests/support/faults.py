@@ -25,7 +25,7 @@ _SIMPLE_WRITES = frozenset(
 )
 
 
-class PowerCut(Exception):  # noqa: N818 - it is no error of anybody's
+class PowerCut(Exception):
     """The host stops here."""
 
 
@@ -63,7 +63,9 @@ class FragileZfs:
             root=reading.root,
             datasets=tuple(f for f in reading.datasets if not f.name.below(hidden)),
             snapshots=tuple(
-                f for f in reading.snapshots if f.name != hidden and not f.name.dataset.below(hidden)
+                f
+                for f in reading.snapshots
+                if f.name != hidden and not f.name.dataset.below(hidden)
             ),
             gaps=(Gap(hidden, "I/O error"),),
         )

@@ -6,7 +6,7 @@ from typing import Any
 from reconciler.model import properties
 from reconciler.model.journal import facts_of
 from reconciler.model.tree import Branch, Node
-from reconciler.names import Dataset
+from reconciler.names import Dataset, Snapshot
 from tests.support.world import HOME, World
 
 POOL = Dataset("tank")
@@ -18,7 +18,7 @@ def everything(world: World) -> object:
     records = world.journal.records
     return (
         reading,
-        [world.zfs.content(facts.name) for facts in (*reading.datasets, *reading.snapshots)],
+        [world.zfs.content(name) for name in _names(world, POOL)],
         world.files.link,
         None if records is None else len(records),
     )
@@ -57,8 +57,13 @@ def branch_content(world: World, branch: Branch) -> tuple[str, ...]:
 
 def all_contents(world: World) -> set[str]:
     """Every content that exists anywhere at or below the home."""
-    reading = world.zfs.read([HOME])[HOME]
-    return {world.zfs.content(facts.name) for facts in (*reading.datasets, *reading.snapshots)}
+    return {world.zfs.content(name) for name in _names(world, HOME)}
+
+
+def _names(world: World, root: Dataset) -> list[Dataset | Snapshot]:
+    reading = world.zfs.read([root])[root]
+    datasets: list[Dataset | Snapshot] = [facts.name for facts in reading.datasets]
+    return datasets + [facts.name for facts in reading.snapshots]
 
 
 def dirty_tips(world: World) -> dict[int, str]:

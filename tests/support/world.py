@@ -76,6 +76,7 @@ class World:
         self.zfs = MemoryZfs()
         self.zfs.add_pool("tank")
         self.zfs.create(Dataset("tank/vm"), {}, canmount="on")
+        self.zfs.mount(Dataset("tank/vm"))
         self.zfs.create(HOME, {"ckptree:vm": VM, "ckptree:owner": IDENTITY.host_id}, canmount="on")
         self.zfs.mount(HOME)
         branch = HOME.child("b-1")
@@ -97,7 +98,9 @@ class World:
         copied.zfs = self.zfs.copy()
         copied.files = self.files.copy(copied.zfs)
         copied.journal = MemoryJournal()
-        copied.journal.records = None if self.journal.records is None else list(self.journal.records)
+        copied.journal.records = (
+            None if self.journal.records is None else list(self.journal.records)
+        )
         copied.now, copied.volumes, copied.blind_to = self.now, self.volumes, self.blind_to
         return copied
 
@@ -107,7 +110,8 @@ class World:
         return Hands(zfs, files, journal, Place(HOME, f"/{HOME}"))
 
     def observe(self, vm: DesiredVm) -> Observation:
-        return observe(vm, self.zfs, self.files, self.journal, IDENTITY)
+        hands = self.hands()
+        return observe(vm, hands.zfs, hands.files, hands.journal, IDENTITY)
 
     def plan(self, vm: DesiredVm, **options: bool) -> Plan:
         return make_plan(vm, self.observe(vm), self.now, **options)
@@ -126,8 +130,9 @@ class World:
     def approve(self, plan: Plan) -> None:
         """Let a person approve what PLAN holds back."""
         assert plan.approval is not None
-        guids = [node.guid for node in self.tree.nodes.values()]
-        self.journal.append(Approved(at="", by="test", digest=plan.approval, guids=guids))
+        guids = [node.guid for node in plan.approval.nodes]
+        record = Approved(at="", by="test", digest=plan.approval.digest, guids=guids)
+        self.journal.append(record)
 
     def blind(self, number: int) -> None:
         """From now on something of the home cannot be read; NUMBER chooses what."""

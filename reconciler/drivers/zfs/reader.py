@@ -60,22 +60,48 @@ class CommandReader:
             found |= self._read_once(chunk, scope)
         return {root: found[root] for root in roots}
 
+    def guids(self, names: Sequence[Dataset | Snapshot]) -> Mapping[Dataset | Snapshot, int]:
+        """Read as the contract says."""
+        if not names:
+            return {}
+        words = [self._zfs, "get", "-Hp", "-o", "value", "guid"]
+        try:
+            values = run([*words, *names], timeout=_TIMEOUT).stdout.split()
+            return dict(zip(names, map(int, values), strict=True))
+        except CommandFailed as error:
+            if len(names) > 1:  # the exit code does not tell which of them failed
+                return {found: guid for name in names for found, guid in self.guids([name]).items()}
+            name = names[0]
+            dataset = name.dataset if isinstance(name, Snapshot) else name
+            reading = self.look([dataset], Scope(depth=1))[dataset]
+            if reading.gaps:
+                raise ObservationFailed(f"{name} cannot be read: {error}") from error
+            facts = reading.snapshot(name) if isinstance(name, Snapshot) else reading.dataset(name)
+            return {} if facts is None else {name: facts.guid}
+        except ValueError as error:
+            raise ObservationFailed(f"the guids of {', '.join(names)} cannot be read") from error
+
     def pool(self, dataset: Dataset) -> PoolFacts:
         """Read as the contract says; for a dataset that does not exist, its nearest parent."""
         asked = ("get", "-Hp", "-o", "value")
         try:
             pool = run([self._zpool, *asked, "health,readonly", dataset.pool], timeout=_TIMEOUT)
             health, readonly = pool.stdout.split()
-            above: Dataset | None = dataset
-            while above is not None and self._proven_absent(above):
-                above = above.parent
-            room = run([self._zfs, *asked, "available", above or dataset.pool], timeout=_TIMEOUT)
-            available = int(room.stdout)
+            available = self._room(dataset)
         except (CommandFailed, ValueError) as error:
             raise ObservationFailed(f"pool {dataset.pool} cannot be read: {error}") from error
         return PoolFacts(
             name=dataset.pool, health=health, readonly=readonly == "on", available=available
         )
+
+    def _room(self, dataset: Dataset) -> int:
+        try:
+            words = [self._zfs, "get", "-Hp", "-o", "value", "available", dataset]
+            return int(run(words, timeout=_TIMEOUT).stdout)
+        except CommandFailed:
+            if dataset.parent is None or not self._proven_absent(dataset):
+                raise
+            return self._room(dataset.parent)
 
     def homes(self) -> Mapping[Dataset, str]:
         """Read as the contract says."""

@@ -165,7 +165,9 @@ class Draw:
         return [self._random.choice(kept)] if kept else []
 
     def _promote(self) -> list[str]:
-        clones = [facts.name for facts in self._reading.datasets if facts.origin is not None]
+        clones: list[str] = [
+            facts.name for facts in self._reading.datasets if facts.origin is not None
+        ]
         number = self._random.choice([1, 1, 1, 2, 2, 3])
         drawn = self._random.sample(clones, min(number, len(clones)))
         return drawn if drawn and self._random.random() < 0.9 else [*drawn, self._dataset()]

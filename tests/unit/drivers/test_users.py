@@ -1,0 +1,64 @@
+"""Who has a branch or a volume open, as this machine's processes show it."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from reconciler.drivers import users as module
+from reconciler.drivers.command import Completed
+from reconciler.drivers.users import find_users
+from reconciler.model.observed import GuestState, Running
+
+
+@contextmanager
+def process(*argv: str, **options: object) -> Iterator[subprocess.Popen[bytes]]:
+    guest = subprocess.Popen(argv, **options)  # type: ignore[call-overload]
+    try:
+        yield guest
+    finally:
+        guest.kill()
+        guest.wait()
+
+
+def test_where_nothing_is_mounted_nobody_is_at_work() -> None:
+    assert find_users([], []) == GuestState(Running.OFF)
+
+
+def test_a_process_with_a_file_open_is_found_and_named(tmp_path: Path) -> None:
+    disk = tmp_path / "disk0.img"
+    disk.touch()
+    with disk.open() as file, process("sleep", "60", stdin=file) as guest:
+        # The whole file system of the test counts as the branch: others may use it too.
+        found = list(
+            module._uses(Path("/proc", str(guest.pid)), {tmp_path.stat().st_dev: tmp_path}, {})
+        )
+    assert str(disk) in found
+
+
+def test_a_process_in_a_folder_of_the_branch_uses_it(tmp_path: Path) -> None:
+    with process("sleep", "60", cwd=tmp_path) as guest:
+        found = list(
+            module._uses(Path("/proc", str(guest.pid)), {tmp_path.stat().st_dev: tmp_path}, {})
+        )
+    assert str(tmp_path) in found
+
+
+def test_elsewhere_fuser_is_asked_and_its_numbers_are_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[list[str]] = []
+
+    def fuser(argv: list[str], *, timeout: float) -> Completed:  # noqa: ARG001
+        asked.append(argv)
+        return Completed(" 4711 4712\n", f"{tmp_path}: wc\n")
+
+    monkeypatch.setattr(module, "run", fuser)
+    monkeypatch.setattr(sys, "platform", "freebsd15")
+    state = find_users([tmp_path], [])
+    assert asked == [["fuser", "-c", str(tmp_path)]]
+    assert state.running is Running.RUNNING
+    assert "pid 4711" in state.proof
