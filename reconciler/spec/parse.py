@@ -22,7 +22,7 @@ from reconciler.spec.wording import syntax_fault
 if TYPE_CHECKING:
     import yaml
 
-DEEPEST = 64
+DEEPEST = 200
 _NOT_A_CHARACTER = re.compile(r"\\U(?!0010|000[0-9A-Fa-f])")
 
 

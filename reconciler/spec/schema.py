@@ -6,6 +6,7 @@ readers disagree are handed over as what no schema accepts.
 """
 
 import json
+import sys
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
 _FILE = "vm.schema.json"
+_DEEPEST_CALLS = 5000  # jsonschema calls itself some seven times for each level of a document
 # Keys whose plain value is taken as its text, whatever it looks like.
 _TAKEN_AS_TEXT = {"expires": {Kind.DATE}, "again": {Kind.DATE, Kind.INTEGER}}
 
@@ -41,8 +43,13 @@ def schema_text() -> str:
 
 def check(root: Node) -> tuple[Finding, ...]:
     """Give everything in which ROOT differs from the schema."""
-    errors = _validator().iter_errors(cast("Any", plain(root)))
-    found = {finding for error in errors for finding in complaints(error, root)}
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, _DEEPEST_CALLS))
+    try:
+        errors = _validator().iter_errors(cast("Any", plain(root)))
+        found = {finding for error in errors for finding in complaints(error, root)}
+    finally:
+        sys.setrecursionlimit(limit)
     return tuple(sorted(found))
 
 

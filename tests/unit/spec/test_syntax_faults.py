@@ -114,16 +114,16 @@ def test_endless_nesting_is_refused_early(opening: str) -> None:
     assert "deep" in finding or "list or a mapping" in finding
 
 
-def test_sixty_four_levels_are_read() -> None:
+def test_a_hundred_checkpoints_below_one_another_are_read() -> None:
     tree = "".join(
-        f"{' ' * 2 * depth}checkpoints:\n{' ' * (2 * depth + 1)}n{depth}:\n" for depth in range(32)
+        f"{' ' * 2 * depth}checkpoints:\n{' ' * (2 * depth + 1)}n{depth}:\n" for depth in range(100)
     )
     result = load_text(HEAD + tree, "f")
     assert not isinstance(result, tuple)
-    assert len(result.nodes) == 32
-    (finding,) = findings(HEAD + tree + f"{' ' * 64}checkpoints:\n{' ' * 65}x:\n")
+    assert len(result.nodes) == 100
+    (finding,) = findings(HEAD + tree + f"{' ' * 200}checkpoints:\n{' ' * 201}x:\n")
     assert finding == (
-        "f:68:65: nested more than 64 levels deep (write fewer levels; two levels are one checkpoint below another)"
+        "f:204:201: nested more than 200 levels deep (write fewer levels; two levels are one checkpoint below another)"
     )
 
 
