@@ -20,7 +20,10 @@ from reconciler.simulate.host import MemoryHost
 def rehearse(
     plan: Plan, desired: DesiredVm, observation: Observation, *, purge: bool = False
 ) -> None:
-    """Try PLAN out in memory; raises PlanRefused with what is wrong with it. PURGE lets graces be cut short."""
+    """Try PLAN out in memory; raises PlanRefused with what is wrong with it.
+
+    A PURGE may cut graces short, and need not reach the desired tree.
+    """
     if not plan.actions:
         return
     host = MemoryHost.of(observation)
@@ -39,7 +42,7 @@ def rehearse(
         _touched(untouchable, _foreign(after, plan, host)),
         _lost(before, after, plan, desired, purge=purge),
         _head(before, after, plan, desired),
-        _not_reached(after, plan, desired, plan.now),
+        "" if purge else _not_reached(after, plan, desired, plan.now),
     ):
         if complaint:
             raise PlanRefused(

@@ -155,14 +155,14 @@ def _obstructed(draft: Draft, chain: tuple[DesiredNode, ...]) -> bool:
     if missing:
         draft.wait(
             Reason.DISK_MISSING,
-            f"{names} is not taken: the head has no {', '.join(missing)}",
+            f"not taken: {names}; the head has no {', '.join(missing)}",
             node=chain[0].name,
             resolve="create the disk in the head, or remove it from 'disks'",
         )
     elif draft.observation.pool.available < _SPARE_BYTES:
         draft.wait(
             Reason.POOL_FULL,
-            f"{names} is not taken: {draft.desired.dataset} may write only"
+            f"not taken: {names}; {draft.desired.dataset} may write only"
             f" {draft.observation.pool.available} bytes more",
             node=chain[0].name,
             resolve="free space, or raise the quota",

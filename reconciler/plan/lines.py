@@ -6,13 +6,15 @@ unsaved state nobody gave up.
 ``destroy`` acts on the answers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from reconciler.model.observed import DatasetFacts, SnapshotFacts
 from reconciler.model.steps import DatasetRef, Ref, SnapshotRef
 from reconciler.model.tree import Branch, Node, Tree
 from reconciler.names import Dataset, NodeName
+
+_ALL_OF_IT = -1  # before every transaction group
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +39,24 @@ class Lines:
         self._doomed = doomed
         self._given_up = given_up
         self._unit = {facts.name: branch for branch in tree.branches for facts in branch.datasets}
+        self._living = self._find_living()
 
     def of(self, node: Node) -> frozenset[Line]:
         """The lines that descend from NODE."""
-        return self._of(node, frozenset())
+        own = self._tree_branch(node)
+        lines = set()
+        if self._alive(own, node.snapshot.createtxg):
+            lines.add(Line(own.facts.name, clone=False, ours=True))
+        for clone, unit in self._clones(node):
+            if unit is None:
+                lines.add(Line(clone, clone=True, ours=False))
+            elif unit.facts.name in self._living:
+                lines.add(Line(unit.facts.name, clone=True, ours=True))
+        return frozenset(lines)
 
     def alive(self, branch: Branch) -> bool:
         """Whether anything in BRANCH, or hanging on it, is alive."""
-        return self._alive(branch, None, frozenset())
+        return branch.facts.name in self._living
 
     def removable(self, node: Node) -> bool:
         """Whether NODE can be destroyed without taking anything alive along."""
@@ -106,38 +118,50 @@ class Lines:
     def _tree_branch(self, node: Node) -> Branch:
         return self._unit[node.branch]
 
-    def _of(self, node: Node, visiting: frozenset[Dataset]) -> frozenset[Line]:
-        own = self._tree_branch(node)
-        lines = set()
-        if self._alive(own, node, visiting):
-            lines.add(Line(own.facts.name, clone=False, ours=True))
+    def _clones(self, node: Node) -> Iterator[tuple[Dataset, Branch | None]]:
+        """The clones of NODE, each with its branch (none if it is foreign), but those within its own branch."""
         for facts in node.all_snapshots:
             for clone in facts.clones:
                 unit = self._unit.get(clone)
-                if unit is None:
-                    lines.add(Line(clone, clone=True, ours=False))
-                elif unit is not own and self._alive(unit, None, visiting):
-                    lines.add(Line(unit.facts.name, clone=True, ours=True))
-        return frozenset(lines)
+                if unit is not self._tree_branch(node):
+                    yield clone, unit
 
-    def _alive(self, branch: Branch, after: Node | None, visiting: frozenset[Dataset]) -> bool:
-        """Whether BRANCH has anything alive, later than the node AFTER if that is given."""
-        name = branch.facts.name
-        if self._tree.head is None or name == self._tree.head.facts.name:
+    def _find_living(self) -> frozenset[Dataset]:
+        """The branches in which, or on which, anything is alive."""
+        hang_on: dict[Dataset, set[Dataset]] = {}
+        for node in self._tree.nodes.values():
+            for _, unit in self._clones(node):
+                if unit is not None:
+                    hang_on.setdefault(unit.facts.name, set()).add(node.branch)
+        living = {b.facts.name for b in self._tree.branches if self._alive_itself(b, _ALL_OF_IT)}
+        todo = sorted(living)
+        while todo:
+            found = hang_on.get(todo.pop(), set()) - living
+            living |= found
+            todo += sorted(found)
+        return frozenset(living)
+
+    def _alive(self, branch: Branch, since: int) -> bool:
+        """Whether BRANCH has anything alive that is later than the transaction group SINCE."""
+        later = self._later(branch, since)
+        clones = (unit for node in later for _, unit in self._clones(node) if unit is not None)
+        return self._alive_itself(branch, since) or any(
+            unit.facts.name in self._living for unit in clones
+        )
+
+    def _alive_itself(self, branch: Branch, since: int) -> bool:
+        head = self._tree.head
+        if head is not None and branch.facts.name == head.facts.name:
             return True
         if branch.foreign_datasets or branch.facts.mounted or not self._given_up(branch):
             return True
-        since = after.snapshot.createtxg if after is not None else -1
         if any(facts.createtxg > since for facts in branch.foreign_snapshots):
             return True
-        if name in visiting and after is None:
-            return False
-        inside = visiting | {name}
-        for other in (self._tree.nodes[node] for node in branch.nodes):
-            if other.snapshot.createtxg <= since:
-                continue
-            if other.name not in self._doomed:
-                return True
-            if any(line.dataset != name for line in self._of(other, inside)):
-                return True
-        return False
+        return any(
+            node.name not in self._doomed or any(unit is None for _, unit in self._clones(node))
+            for node in self._later(branch, since)
+        )
+
+    def _later(self, branch: Branch, since: int) -> list[Node]:
+        nodes = (self._tree.nodes[name] for name in branch.nodes)
+        return [node for node in nodes if node.snapshot.createtxg > since]

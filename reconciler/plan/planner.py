@@ -28,8 +28,8 @@ def make_plan(
 ) -> Plan:
     """Plan what makes VM equal to DESIRED at the moment NOW (UTC).
 
-    CONFIRM says that a person has looked and lets a tree without a journal be restored and retired; PURGE lets
-    retired nodes go before their grace is over.
+    CONFIRM says that a person has looked and lets a tree without a journal be restored and retired. PURGE plans
+    nothing but the destroy of what is retired, without waiting for the end of its grace.
     """
     tree = derive_tree(desired.vm, observation.reading, observation.link)
     gates = closed_gates(desired, observation, tree)
@@ -37,13 +37,15 @@ def make_plan(
         return _finish(desired, now, (), gates, settles_current=False, hands_off=True)
     draft = Draft(desired, observation, tree, now)
     draft.confirmed = draft.confirmed or confirm
-    _decide(draft, purge=purge)
+    if purge:
+        _decide_purge(draft)
+    else:
+        _decide(draft)
     conditions = (*draft.conditions, *not_acted_on_yet(desired))
     actions = tuple(draft.actions)
     settles = draft.settles_current
     if desired.suspend:
-        count = len(actions)
-        message = f"the file says 'suspend: true': {count} actions are not carried out"
+        message = f"the file says 'suspend: true'; actions that are not carried out: {len(actions)}"
         conditions = (
             Condition(severity=Severity.NOTE, reason=Reason.SUSPENDED, message=message),
             *conditions,
@@ -60,7 +62,7 @@ def make_plan(
     )
 
 
-def _decide(draft: Draft, *, purge: bool) -> None:
+def _decide(draft: Draft) -> None:
     head.settle_head(draft)
     head.tidy_head(draft)
     identity.settle_identity(draft)
@@ -72,16 +74,21 @@ def _decide(draft: Draft, *, purge: bool) -> None:
         additions.capture_here(draft)
     removals.retire_removed(draft)
     head.tidy_dormant(draft)
-    destroy.destroy_doomed(draft, _doomed(draft, purge=purge))
+    destroy.destroy_doomed(draft, _doomed(draft, draft.desired.prune.grace))
     collect.collect_garbage(draft)
     additions.report_waiting(draft)
 
 
-def _doomed(draft: Draft, *, purge: bool) -> frozenset[NodeName]:
-    """The nodes whose time is over: retired ones after their grace, automatic ones after their expiry."""
+def _decide_purge(draft: Draft) -> None:
+    draft.settles_current = False
+    destroy.destroy_doomed(draft, _doomed(draft, timedelta(0)))
+    collect.collect_garbage(draft)
+
+
+def _doomed(draft: Draft, grace: timedelta) -> frozenset[NodeName]:
+    """The nodes whose time is over: retired ones after their GRACE, automatic ones after their expiry."""
     if not draft.confirmed or draft.has(Reason.PARENT_IMMUTABLE):
         return frozenset()
-    grace = timedelta(0) if purge else draft.desired.prune.grace
 
     def over(node: Node) -> bool:
         if node.protect or node.name in draft.desired.by_name:

@@ -67,12 +67,12 @@ def retire_removed(draft: Draft) -> None:
     names = ", ".join(node.name for node in removed)
     prune = draft.desired.prune
     if not draft.confirmed:
-        draft.unconfirmed(f"{names} is not retired")
+        draft.unconfirmed(f"not retired: {names}")
         return
     if prune.mode is PruneMode.NEVER:
         draft.note(
             Reason.NOT_PRUNED,
-            f"{names} is not in the file and stays, because the file says 'prune: {{mode: never}}'",
+            f"no longer in the file and kept, because that says 'prune: {{mode: never}}': {names}",
         )
         return
     removed = _without_refused(draft, removed)
@@ -110,7 +110,7 @@ def _without_refused(draft: Draft, removed: tuple[Node, ...]) -> tuple[Node, ...
         if protected:
             draft.refuse(
                 Reason.PROTECTED,
-                f"{', '.join(protected)} is protected and not retired",
+                f"not retired, because protected: {', '.join(protected)}",
                 node=protected[0],
                 resolve="write it back with 'protect: false', apply, and then remove it",
             )

@@ -187,7 +187,6 @@ def test_purge_destroys_what_is_retired_at_once_and_does_nothing_else(operator: 
     operator.apply()
     operator.write(TREE, "current: base")
     operator.apply()
-    operator.write("base: {checkpoints: {fresh: }}", "current: base", "prune: {mode: auto}")
     operator.write("base:", "current: base")
     operator.apply()
     assert "b-1@patched" in operator.snapshots()

@@ -46,13 +46,17 @@ def available() -> str | None:
     """Tell why this host cannot write through pyzfs; none if it can."""
     try:
         version = importlib.metadata.version("pyzfs")
-        module = _library()
-    except ImportError as error:
-        return f"pyzfs is not installed ({error})"
-    if int(version.partition(".")[0]) < _OLDEST:
+    except ImportError:
+        return "pyzfs is not installed"
+    major = version.partition(".")[0]
+    if not major.isdecimal() or int(major) < _OLDEST:
         return (
             f"pyzfs {version} is the abandoned one; the one of OpenZFS {_OLDEST} or later is needed"
         )
+    try:
+        module = _library()
+    except (ImportError, OSError) as error:
+        return f"pyzfs {version} cannot be loaded ({error})"
     if not hasattr(module, "lzc_channel_program"):
         return f"pyzfs {version} cannot run channel programs"
     if os.geteuid() != 0:

@@ -140,7 +140,7 @@ def test_nothing_is_captured_from_a_head_that_lacks_a_disk() -> None:
     plan = world.plan(desired({"a": {}}, disks=(volume,)))
     assert not plan.actions
     assert message(plan, Reason.DISK_MISSING) == (
-        "a is not taken: the head has no disk1 -> create the disk in the head, or remove it from 'disks'"
+        "not taken: a; the head has no disk1 -> create the disk in the head, or remove it from 'disks'"
     )
 
 

@@ -179,7 +179,7 @@ def test_properties_that_ckptree_would_never_write_stop_everything() -> None:
 def test_a_suspended_vm_is_observed_only() -> None:
     world = World()
     plan = world.plan(desired(LINE, suspend=True))
-    assert "1 actions are not carried out" in _untouched(world, plan, Reason.SUSPENDED)
+    assert "not carried out: 1" in _untouched(world, plan, Reason.SUSPENDED)
 
 
 def test_what_is_not_acted_on_yet_is_said_plainly() -> None:

@@ -57,6 +57,14 @@ def test_a_purge_does_not_wait_for_the_grace() -> None:
     assert kinds(world.plan(file, purge=True)) == [DestroyNodes]
 
 
+def test_a_purge_does_nothing_that_the_file_newly_asks_for() -> None:
+    world = forked()
+    world.apply(desired({"a": {"d": {}}}, current=A))
+    file = desired({"a": {"d": {}, "new": {}}}, current=A)
+    assert kinds(world.apply(file, purge=True).done) == [DestroyNodes]
+    assert sorted(world.tree.nodes) == ["a", "d"]
+
+
 def test_a_node_written_again_within_the_grace_is_the_same_node() -> None:
     world = forked()
     guid = world.tree.nodes[C].guid
