@@ -177,7 +177,7 @@ class Session:
         journal = (
             FileJournal(path, waiting) if mounted else NoJournal(f"{vm.dataset} is not mounted")
         )
-        return Hands(self.choice.zfs, RealFiles(), journal, Place(vm.dataset, path))
+        return Hands(self.choice.zfs, RealFiles(), journal, Place(vm.vm, vm.dataset, path))
 
 
 def now() -> datetime:

@@ -11,7 +11,7 @@ from reconciler.contracts.files import Files
 from reconciler.contracts.zfs import Zfs
 from reconciler.errors import StepFailed, ZfsErrorKind, ZfsRefused
 from reconciler.model import properties
-from reconciler.model.observed import Running
+from reconciler.model.observed import LinkAbsent, Running
 from reconciler.model.steps import (
     CloneDataset,
     DatasetRef,
@@ -25,18 +25,21 @@ from reconciler.model.steps import (
     Rollback,
     SetCanmount,
     SetProperties,
+    SettleBranch,
     Step,
     SwitchLink,
     TakeSnapshots,
     Unmount,
 )
-from reconciler.names import Dataset
+from reconciler.model.tree import derive_tree
+from reconciler.names import Dataset, VmName
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a VM lives: its HOME and the PATH at which that is mounted; branches are mounted below it."""
+    """Where VM lives: its HOME and the PATH at which that is mounted; branches are mounted below it."""
 
+    vm: VmName
     home: Dataset
     path: str
 
@@ -70,7 +73,10 @@ def perform(step: Step, zfs: Zfs, files: Files, place: Place) -> None:  # noqa: 
             zfs.unmount(branch.name)
         case PrepareBranch(branch, volumes, paths):
             files.prepare(place.path_of(branch.name), branch.name, paths, volumes)
-            _record_baseline(zfs, branch)
+            _settle(zfs, place, branch, properties.MAKING)
+        case SettleBranch(branch):
+            _guard(zfs, branch)
+            _settle(zfs, place, branch, None)
         case EnsureUnused(branch, volumes):
             _ensure_unused(files, place, branch, volumes)
         case SwitchLink(_, branch):
@@ -101,13 +107,14 @@ def _guard(zfs: Zfs, *refs: Ref) -> None:
             raise ZfsRefused(ZfsErrorKind.GUID_CHANGED, ref.name, detail)
 
 
-def _record_baseline(zfs: Zfs, branch: DatasetRef) -> None:
+def _settle(zfs: Zfs, place: Place, branch: DatasetRef, before: str | None) -> None:
     # Setting a property waits for a transaction group: after it ``written`` counts what was just written.
-    zfs.set_properties(branch.name, {properties.BASELINE: properties.MAKING})
-    facts = zfs.read([branch.name])[branch.name].dataset(branch.name)
-    if facts is None:
+    zfs.set_properties(branch.name, {properties.BASELINE: before})
+    reading = zfs.read([place.home])[place.home]
+    found = derive_tree(place.vm, reading, LinkAbsent()).branch(branch.name)
+    if found is None:
         raise ZfsRefused(ZfsErrorKind.NOT_FOUND, branch.name)
-    zfs.set_properties(branch.name, {properties.BASELINE: str(facts.written)})
+    zfs.set_properties(branch.name, {properties.BASELINE: found.baseline})
 
 
 def _ensure_unused(

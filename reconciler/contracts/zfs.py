@@ -189,6 +189,13 @@ def check_together(snapshots: Sequence[Snapshot]) -> None:
         seen.add(snapshot.dataset)
 
 
+def check_own(dataset: Dataset, snapshot: Snapshot) -> None:
+    """Raise ZfsRefused, INVALID, unless SNAPSHOT is one of DATASET."""
+    if snapshot.dataset != dataset:
+        detail = f"{snapshot} is a snapshot of another dataset"
+        raise ZfsRefused(ZfsErrorKind.INVALID, dataset, detail)
+
+
 def check_independent(origins: Mapping[Dataset, Dataset]) -> None:
     """Raise ZfsRefused, INVALID, unless clones can be promoted in any order.
 

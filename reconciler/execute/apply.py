@@ -4,7 +4,7 @@ The one way in which anything of a VM is changed, for people and for the daemon 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from reconciler.errors import PlanStale
@@ -78,10 +78,10 @@ def apply(
             return Result(plan, plan)
         _finish_switch(observation, hands, written_now)
         _note_what_exists(desired, observation, hands, written_now, wish)
-        carry_out(plan, hands, by=wish.by, now=written_now, progress=progress)
+        carry_out(plan, desired, hands, by=wish.by, now=written_now, progress=progress)
         after = look()
-        left = make_plan(desired, after, clock())
         _note_applied(desired, plan, after, hands, written_now)
+        left = make_plan(desired, replace(after, journal=facts_of(hands.journal.read())), clock())
     return Result(plan, left)
 
 
@@ -146,6 +146,11 @@ def _note_applied(
     same = (facts.current, facts.again, facts.position, facts.head) == (
         applied.current, applied.again, applied.position, applied.head,
     )  # fmt: skip
-    settled = facts.approved or facts.destroying or Left.DISCARDED in facts.left.values()
+    settled = (
+        facts.approved
+        or facts.destroying
+        or facts.capturing
+        or Left.DISCARDED in facts.left.values()
+    )
     if not same or settled:
         hands.journal.append(applied)

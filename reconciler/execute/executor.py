@@ -13,6 +13,7 @@ from reconciler.contracts.perform import Place, perform
 from reconciler.contracts.zfs import Zfs
 from reconciler.errors import CkptreeError, StepFailed, ZfsErrorKind, ZfsRefused
 from reconciler.model.actions import Action, Restore
+from reconciler.model.desired import DesiredVm
 from reconciler.model.journal import Begun, Done, Failed, Intended, Switched, Switching
 from reconciler.model.plan import Plan
 from reconciler.model.steps import (
@@ -45,12 +46,28 @@ class Hands:
     place: Place
 
 
-def carry_out(plan: Plan, hands: Hands, *, by: str, now: Now, progress: Progress) -> None:
-    """Carry out PLAN for the person or program BY; raises CkptreeError at the first step that fails."""
+def carry_out(
+    plan: Plan,
+    desired: DesiredVm,
+    hands: Hands,
+    *,
+    by: str,
+    now: Now,
+    progress: Progress,
+) -> None:
+    """Carry out PLAN, made for DESIRED, for the person or program BY; raises CkptreeError at the first failed step."""
     if not plan.actions:
         return
     hands.journal.append(
-        Begun(at=now(), by=by, plan=plan.digest, file=plan.file, file_digest=plan.file_digest)
+        Begun(
+            at=now(),
+            by=by,
+            plan=plan.digest,
+            file=plan.file,
+            file_digest=plan.file_digest,
+            capturing=plan.capturing,
+            again=desired.restore.again,
+        )
     )
     for action in plan.actions:
         progress(action)
@@ -71,13 +88,13 @@ def _carry_out_step(step: Step, action: Action, hands: Hands, now: Now) -> None:
 
 
 def _switching(step: SwitchLink, action: Action, hands: Hands, now: Now) -> Switching:
-    facts = hands.zfs.read([step.branch.name])[step.branch.name].dataset(step.branch.name)
-    if facts is None:
+    guid = hands.zfs.guids([step.branch.name]).get(step.branch.name)
+    if guid is None:
         raise ZfsRefused(ZfsErrorKind.NOT_FOUND, step.branch.name)
     restored = action if isinstance(action, Restore) else None
     return Switching(
         at=now(),
-        guid=facts.guid,
+        guid=guid,
         node=None if restored is None else restored.node,
         again=None if restored is None else restored.again,
         before=None if step.before is None else _guid(step.before),

@@ -107,7 +107,7 @@ def _lost(before: Tree, after: Tree, plan: Plan, desired: DesiredVm, *, purge: b
 
 def _head(before: Tree, after: Tree, plan: Plan, desired: DesiredVm) -> str:
     if after.head is None:
-        return "would leave the guest without a branch"
+        return "" if before.head is None else "would leave the guest without a branch"
     moved = any(isinstance(action, Restore | Relink | Capture | Adopt) for action in plan.actions)
     if before.position is None or moved or not desired.nodes:
         return ""

@@ -25,13 +25,18 @@ class Left(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Begun:
-    """A plan is carried out: BY whom, from which file, and with which digests."""
+    """A plan is carried out: BY whom, from which file, and with which digests.
+
+    CAPTURING is the file's ``current`` where the plan reaches it without a restore, AGAIN the file's token then.
+    """
 
     at: str
     by: str
     plan: str
     file: str
     file_digest: str
+    capturing: NodeName | None = None
+    again: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +166,7 @@ class JournalFacts:
     is ckptree's to restore and retire. ``realised`` maps every node name that was once real to its guid.
     ``current`` and ``again`` are the last applied ones; ``position`` the last recorded one. ``head`` is the guid
     of the branch that the link was last switched to; ``switching`` is a switch that was begun and has no outcome.
+    ``capturing`` is the ``current`` that a plan which was not finished was to take, with ``again``.
     ``destroying`` are the targets of destroys that were begun, as their Intended names them: what is left of those
     datasets after a power cut is given up. ``left`` tells by guid how branches were left. ``approved`` are the guids
     of nodes whose removal a person allowed.
@@ -174,6 +180,7 @@ class JournalFacts:
     position: NodeName | None = None
     head: int | None = None
     switching: Switching | None = None
+    capturing: tuple[NodeName, str | None] | None = None
     destroying: tuple[str, ...] = ()
     left: dict[int, Left] = field(default_factory=dict)
     approved: frozenset[int] = frozenset()
@@ -216,6 +223,8 @@ def names_dataset(targets: str, name: str) -> bool:
 
 def _with(facts: JournalFacts, record: JournalRecord) -> JournalFacts:
     match record:
+        case Begun(capturing=node) if node is not None:
+            return replace(facts, capturing=(node, record.again))
         case Begun() | Done() | TakenOver():
             return facts
         case Intended():
@@ -236,6 +245,7 @@ def _with(facts: JournalFacts, record: JournalRecord) -> JournalFacts:
                 position=record.position,
                 head=record.head,
                 switching=None,
+                capturing=None,
                 destroying=(),
                 left={
                     guid: left for guid, left in facts.left.items() if left is not Left.DISCARDED

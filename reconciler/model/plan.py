@@ -82,6 +82,7 @@ class Plan:
 
     ``digest`` covers the actions, the conditions and ``file_digest``; two plans with the same digest do the same.
     ``settles_current`` tells that ``current`` and ``again`` of the file count as applied once this plan is through.
+    ``capturing`` is ``current`` where that is reached without a restore: taken by this plan, or where the guest stood.
     ``hands_off`` tells that nothing at all may be written, not even into the journal.
     ``approval`` is what a person may approve where removals wait for that.
     """
@@ -95,6 +96,7 @@ class Plan:
     file_digest: str
     digest: str
     settles_current: bool
+    capturing: NodeName | None = None
     hands_off: bool = False
     approval: Approval | None = None
 

@@ -15,7 +15,7 @@ OWNER = "ckptree:owner"
 BRANCH = "ckptree:branch"
 BASELINE = "ckptree:baseline"
 """On a branch: what ckptree itself wrote into a fresh clone (bytes of ``written``), so that it does not count as
-the guest's unsaved state; MAKING as long as ckptree is still at it."""
+the guest's unsaved state; MAKING as long as ckptree is still at it. See ``Branch.baseline``."""
 MAKING = "making"
 NODE = "ckptree:node"
 GRADE = "ckptree:grade"

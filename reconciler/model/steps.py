@@ -99,6 +99,13 @@ class PrepareBranch:
 
 
 @dataclass(frozen=True, slots=True)
+class SettleBranch:
+    """Record in ``ckptree:baseline`` that BRANCH, as it is now, has nothing that is not saved."""
+
+    branch: DatasetRef
+
+
+@dataclass(frozen=True, slots=True)
 class EnsureUnused:
     """Fail unless no process has anything of BRANCH (or its VOLUMES) open."""
 
@@ -147,6 +154,7 @@ Step = (
     | Mount
     | Unmount
     | PrepareBranch
+    | SettleBranch
     | EnsureUnused
     | SwitchLink
     | Promote

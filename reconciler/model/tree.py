@@ -73,8 +73,8 @@ class Node:
 class Branch:
     """A branch with its volumes.
 
-    ``nodes`` are oldest first; ``snapshot_count`` counts what was taken of the filesystem since it exists, not what a
-    promote brought to it.
+    ``nodes`` are oldest first; ``latest`` is the guid of the newest snapshot that was taken of the filesystem since
+    it exists (not of one that a promote brought to it), 0 if there is none.
     """
 
     facts: DatasetFacts
@@ -83,7 +83,7 @@ class Branch:
     nodes: tuple[NodeName, ...]
     foreign_snapshots: tuple[SnapshotFacts, ...]
     foreign_datasets: tuple[DatasetFacts, ...]
-    snapshot_count: int
+    latest: int
 
     @property
     def ref(self) -> DatasetRef:
@@ -104,18 +104,23 @@ class Branch:
     def unsaved(self) -> int:
         """How many bytes were written that no snapshot has; 0 only if there are none.
 
-        What ckptree itself wrote into a fresh clone does not count, as long as nothing was added to it.
+        What ckptree itself and ZFS wrote into it does not count, as long as nothing was added to that.
         """
-        written = self.facts.written
-        if not self.snapshot_count and self._only_ours(written):
-            written = 0
-        return written + sum(volume.written for volume in self.volumes)
+        baseline = self.facts.properties.get(properties.BASELINE)
+        if baseline == properties.MAKING and not self.latest:
+            # Interrupted before the guest could be put on it.
+            volumes = sum(volume.written for volume in self.volumes)
+            return volumes + (self.facts.written if self.facts.written > _LINKS_AT_MOST else 0)
+        return 0 if baseline == self.baseline else self._written
 
-    def _only_ours(self, written: int) -> bool:
-        baseline = self.facts.properties.get(properties.BASELINE, "")
-        if baseline == properties.MAKING:  # interrupted before the guest could be put on it
-            return written <= _LINKS_AT_MOST
-        return baseline.isdecimal() and written == int(baseline)
+    @property
+    def baseline(self) -> str:
+        """What ``ckptree:baseline`` says of a branch on which nothing was done since it was set."""
+        return f"{self._written}@{self.latest}"
+
+    @property
+    def _written(self) -> int:
+        return sum(facts.written for facts in self.datasets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,9 +365,14 @@ def _branches(
             ),
             foreign_snapshots=tuple(other for other in snapshots if other.name not in ours),
             foreign_datasets=tuple(other for other in others if other not in volumes),
-            snapshot_count=sum(
-                other.createtxg > facts.createtxg for other in taken.get(facts.name, ())
-            ),
+            latest=max(
+                (
+                    (other.createtxg, other.guid)
+                    for other in taken.get(facts.name, ())
+                    if other.createtxg > facts.createtxg
+                ),
+                default=(0, 0),
+            )[1],
         )
 
 

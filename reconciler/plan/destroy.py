@@ -126,7 +126,7 @@ def _report_pinned(draft: Draft, name: NodeName, doomed: frozenset[NodeName]) ->
     node, lines = draft.tree.nodes[name], _lines(draft, doomed)
     found = sorted(lines.of(node), key=lambda line: line.dataset)
     foreign = [line for line in found if not line.ours]
-    in_the_way = lines.foreign_in_the_way(node)
+    in_the_way = lines.in_the_way(node)
     if foreign:
         draft.wait(
             Reason.FOREIGN_CLONE,
@@ -137,10 +137,11 @@ def _report_pinned(draft: Draft, name: NodeName, doomed: frozenset[NodeName]) ->
     elif len(found) == 1 and found[0].clone and in_the_way:
         draft.wait(
             Reason.FOREIGN_IN_THE_WAY,
-            f"{name} stays retired: to keep {found[0].dataset}, the foreign snapshots"
-            f" {', '.join(facts.name for facts in in_the_way)} would have to be moved",
+            f"{name} stays retired: its branch could only be kept by moving snapshots to"
+            f" {found[0].dataset}, where these stand in the way:"
+            f" {', '.join(facts.name for facts in in_the_way)}",
             node=name,
-            resolve="destroy or adopt the foreign snapshots",
+            resolve="destroy, rename or adopt the snapshots named",
         )
     else:
         _report_lines(draft, name, found)

@@ -47,9 +47,22 @@ class Draft:
         self._reading: Reading | None = None
         self._tree: Tree | None = tree
         self.captured: set[NodeName] = set()
+        self.capturing: NodeName | None = None
+        self.started_on: NodeName | None = None
+        self.started_unsaved = False
         self.confirmed = observation.journal.confirmed or not (
             observation.journal.exists or tree.nodes
         )
+
+    def begin_captures(self) -> None:
+        """Remember where the guest stands before anything is captured.
+
+        A restore is judged by that: what was captured since moved the guest on, in this run or in one that the power
+        cut short, and is no reason to take it back.
+        """
+        head = self.tree.head
+        self.started_on = self.tree.position
+        self.started_unsaved = head is not None and bool(head.unsaved)
 
     @property
     def journal(self) -> JournalFacts:

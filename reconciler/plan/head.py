@@ -34,6 +34,19 @@ def settle_head(draft: Draft) -> None:
     draft.add(Relink(home=draft.desired.dataset, branch=draft.dataset_ref(expected.facts)))
 
 
+def report_wrong_link(draft: Draft) -> bool:
+    """Tell whether the link is not where it belongs, and wait for that, whether the guest is on or off."""
+    expected, head = expected_head(draft), draft.tree.head
+    if expected is None or (head is not None and head.facts.guid == expected.facts.guid):
+        return False
+    draft.wait(
+        Reason.LINK_MOVED,
+        f"nothing is destroyed: the link does not lead to {expected.facts.name}, where the guest belongs",
+        resolve=f"run 'ckptree apply {draft.desired.vm}' with the guest off, or point the link back by hand",
+    )
+    return True
+
+
 def expected_head(draft: Draft) -> Branch | None:
     """The branch that the guest belongs on; none if nothing tells."""
     tree, journal = draft.tree, draft.journal

@@ -39,6 +39,13 @@ class Lines:
         self._doomed = doomed
         self._given_up = given_up
         self._unit = {facts.name: branch for branch in tree.branches for facts in branch.datasets}
+        self._snapshots: dict[Dataset, list[SnapshotFacts]] = {}
+        for branch in tree.branches:
+            for facts in branch.foreign_snapshots:
+                self._snapshots.setdefault(facts.name.dataset, []).append(facts)
+        for node in tree.nodes.values():
+            for facts in node.all_snapshots:
+                self._snapshots.setdefault(facts.name.dataset, []).append(facts)
         self._living = self._find_living()
 
     def of(self, node: Node) -> frozenset[Line]:
@@ -66,16 +73,23 @@ class Lines:
         return all(not line.clone or (line.ours and self.can_promote(node)) for line in lines)
 
     def can_promote(self, node: Node) -> bool:
-        """Whether a clone of NODE may be promoted: that would move foreign snapshots as old as it, too."""
-        return not self.foreign_in_the_way(node)
+        """Whether a clone of NODE may be promoted: that would move every snapshot as old as it, too."""
+        return not self.in_the_way(node)
 
-    def foreign_in_the_way(self, node: Node) -> tuple[SnapshotFacts, ...]:
-        """The foreign snapshots that a promote of a clone of NODE would move."""
-        return tuple(
+    def in_the_way(self, node: Node) -> tuple[SnapshotFacts, ...]:
+        """The foreign snapshots that a promote of a clone of NODE would move, and those of a moved one's name."""
+        foreign = [
             facts
             for facts in self._tree_branch(node).foreign_snapshots
             if facts.createtxg <= node.snapshot.createtxg
-        )
+        ]
+        for facts in node.all_snapshots:
+            beside = self._snapshots.get(facts.name.dataset, ())
+            moved = {other.name.short for other in beside if other.createtxg <= facts.createtxg}
+            for clone in facts.clones:
+                own = self._snapshots.get(clone, ()) if clone in self._unit else ()
+                foreign += [other for other in own if other.name.short in moved]
+        return tuple(foreign)
 
     def clones_to_promote(self, node: Node) -> tuple[DatasetFacts, ...]:
         """The datasets of the one clone that NODE must be moved to before it can be destroyed; none if it need not."""

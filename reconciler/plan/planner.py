@@ -43,6 +43,7 @@ def make_plan(
         _decide(draft)
     conditions = (*draft.conditions, *not_acted_on_yet(desired))
     actions = tuple(draft.actions)
+    capturing = None if desired.suspend else draft.capturing
     settles = draft.settles_current
     if desired.suspend:
         message = f"the file says 'suspend: true'; actions that are not carried out: {len(actions)}"
@@ -57,6 +58,7 @@ def make_plan(
         actions,
         conditions,
         settles_current=settles,
+        capturing=capturing,
         hands_off=desired.suspend,
         approval=draft.approval,
     )
@@ -67,11 +69,13 @@ def _decide(draft: Draft) -> None:
     head.tidy_head(draft)
     identity.settle_identity(draft)
     removals.check_structure(draft)
+    draft.begin_captures()
     additions.capture_here(draft)
     additions.fork_offline(draft)
     restore.restore_if_asked(draft)
     if not draft.link_stays_moved:
         additions.capture_here(draft)
+        additions.fork_offline(draft)
     removals.retire_removed(draft)
     head.tidy_dormant(draft)
     destroy.destroy_doomed(draft, _doomed(draft, draft.desired.prune.grace))
@@ -81,6 +85,8 @@ def _decide(draft: Draft) -> None:
 
 def _decide_purge(draft: Draft) -> None:
     draft.settles_current = False
+    if head.report_wrong_link(draft):
+        return
     destroy.destroy_doomed(draft, _doomed(draft, timedelta(0)))
     collect.collect_garbage(draft)
 
@@ -109,6 +115,7 @@ def _finish(
     *,
     settles_current: bool,
     hands_off: bool,
+    capturing: NodeName | None = None,
     approval: Approval | None = None,
 ) -> Plan:
     plan = Plan(
@@ -121,6 +128,7 @@ def _finish(
         file_digest=desired.digest,
         digest="",
         settles_current=settles_current,
+        capturing=capturing,
         hands_off=hands_off,
         approval=approval,
     )

@@ -38,11 +38,16 @@ def restore_if_asked(draft: Draft) -> None:
             resolve="see what it waits for, or name another node",
         )
         return
-    if current in draft.captured:
+    if current in draft.captured or _was_being_captured(draft, current):
+        draft.capturing = current
         return
     asked_again = draft.desired.restore.again != draft.journal.again
-    differs = draft.tree.position != current
-    if not differs and not (asked_again and draft.tree.head.unsaved):
+    if asked_again or current != draft.journal.current:
+        differs, unsaved = draft.started_on != current, draft.started_unsaved
+    else:
+        differs, unsaved = draft.tree.position != current, False
+    if not differs and not (asked_again and unsaved):
+        draft.capturing = current
         return
     if not asked_again and current == draft.journal.current:
         _report_difference(draft, current)
@@ -52,6 +57,12 @@ def restore_if_asked(draft: Draft) -> None:
         draft.unconfirmed(f"current: {current} is not restored")
         return
     _restore(draft, target)
+
+
+def _was_being_captured(draft: Draft, current: NodeName) -> bool:
+    """Whether a plan that was cut short took CURRENT, and perhaps more above it, where the guest is."""
+    begun = draft.journal.capturing == (current, draft.desired.restore.again)
+    return begun and any(node.name == current for node in draft.tree.ancestors(draft.tree.position))
 
 
 def _report_difference(draft: Draft, current: NodeName) -> None:

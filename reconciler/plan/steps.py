@@ -36,6 +36,7 @@ from reconciler.model.steps import (
     Rollback,
     SetCanmount,
     SetProperties,
+    SettleBranch,
     SnapshotRef,
     Step,
     SwitchLink,
@@ -73,7 +74,9 @@ def steps_of(vm: VmName, home: Dataset, action: Action) -> tuple[Step, ...]:
             return (*((Promote(promote),) if promote else ()), Destroy(targets))
         case Collect(targets=targets, rollbacks=rollbacks):
             back = tuple(Rollback(dataset, snapshot) for dataset, snapshot in rollbacks)
-            return (*back, *((Destroy(targets),) if targets else ()))
+            # A rollback leaves a little that counts as written (seen: 1 KiB, OpenZFS 2.3).
+            settle = (SettleBranch(action.branch),) if rollbacks else ()
+            return (*back, *settle, *((Destroy(targets),) if targets else ()))
         case _:
             assert_never(action)
 

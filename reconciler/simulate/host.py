@@ -99,7 +99,7 @@ class MemoryHost:
         facts = observation.reading.dataset(home)
         path = (facts.mountpoint if facts is not None else None) or f"/{home}"
         files = MemoryFiles(zfs, observation.link, observation.guest)
-        return cls(zfs, files, Place(home, path))
+        return cls(zfs, files, Place(observation.vm, home, path))
 
     def copy(self) -> "MemoryHost":
         """Copy it: what is done to the copy is not done to this one."""

@@ -134,4 +134,4 @@ class Operator:
 
     @property
     def link(self) -> str:
-        return os.readlink(self.path / "current")
+        return str((self.path / "current").readlink())

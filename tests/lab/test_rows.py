@@ -9,6 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.drivers.files import RealFiles
+from reconciler.drivers.identity import this_host
+from reconciler.drivers.journal import FileJournal
+from reconciler.model.journal import Confirmed
+from reconciler.names import Dataset
 from tests.lab.operator import Operator, shell
 
 TREE = """
@@ -30,13 +35,19 @@ def operator(request: pytest.FixtureRequest, dataset: str, tmp_path: Path) -> It
 
 
 def new_vm(home: str, folder: Path, write_path: str, volumes: tuple[str, ...]) -> Operator:
+    """Make by hand what two runs of `ckptree init` make: starting processes is what takes time in the lab."""
+    marks = ["-o", "ckptree:vm=web"]
+    owner = this_host().host_id
+    shell("zfs", "create", *marks, "-o", f"ckptree:owner={owner}", "-o", "atime=off", home)
+    marks += ["-o", "ckptree:branch=1"]
+    shell("zfs", "create", *marks, f"{home}/b-1")
     one = Operator(home, folder, write_path, volumes)
-    one.write("")
-    assert one.ckptree("init", "web").code == 0
+    RealFiles().switch_link(str(one.path), "b-1")
     for volume in volumes:
-        shell("zfs", "create", "-o", "volmode=dev", "-V", "4M", f"{home}/b-1/{volume}")
+        shell("zfs", "create", *marks, "-o", "volmode=dev", "-V", "4M", f"{home}/b-1/{volume}")
     one.disk.write_bytes(bytes(1 << 20))
-    assert one.ckptree("init", "web").code == 0
+    RealFiles().prepare(str(one.path / "b-1"), Dataset(f"{home}/b-1"), ["disk0.img"], volumes)
+    FileJournal(str(one.path), print).append(Confirmed(at="", by="test"))
     one.guest_writes("installed")
     return one
 
@@ -461,6 +472,27 @@ def test_two_writers_take_turns(operator: Operator) -> None:
     outcome = operator.apply()
     assert "waiting for" in outcome.err
     holder.wait()
+
+
+def test_init_makes_a_home_and_asks_for_the_disks(operator: Operator, tmp_path: Path) -> None:
+    folder = tmp_path / "fresh"
+    folder.mkdir()
+    fresh = Operator(f"{operator.home}-fresh", folder, operator.write_path, ("disk1",))
+    fresh.write("base:")
+    outcome = fresh.ckptree("init", "web")
+    assert outcome.code == 0, outcome.text
+    assert f"put the disk image at {fresh.path}/current/disk0.img" in outcome.out
+    assert f"zfs create -o volmode=dev -V SIZE {fresh.home}/b-1/disk1" in outcome.out
+    assert "DiskMissing" in fresh.apply(code=3).text
+    fresh.disk.write_bytes(bytes(1 << 20))
+    shell("zfs", "create", "-o", "volmode=dev", "-V", "4M", f"{fresh.home}/b-1/disk1")
+    outcome = fresh.ckptree("init", "web")
+    assert outcome.code == 0, outcome.text
+    assert "next:" not in outcome.out
+    fresh.guest_writes("installed")
+    fresh.apply()
+    assert fresh.snapshots() == {"b-1@base", "b-1/disk1@base"}
+    assert (fresh.path / "disk0.img").read_bytes()[:9] == b"installed"
 
 
 def test_an_existing_dataset_becomes_a_home_without_copying(

@@ -56,6 +56,7 @@ class RealWorld:
     def end(self) -> None:
         for name in list(self._open):
             self.close(name)
+        self.fill(full=False)
 
     def volume(self, name: Dataset) -> None:
         sh("zfs", "create", "-s", "-V", "1M", "-o", "volmode=dev", name)
@@ -91,11 +92,12 @@ class RealWorld:
     def fill(self, *, full: bool) -> None:
         file = self._path(self.home) / "filling"
         if not full:
-            file.unlink()
-        else:
-            with file.open("wb", buffering=0) as filling, suppress(OSError):
+            file.unlink(missing_ok=True)
+        for size in (1 << 20, 1 << 17, 1 << 17, 1 << 12) if full else ():
+            with file.open("ab", buffering=0) as filling, suppress(OSError):
                 while True:
-                    filling.write(os.urandom(1 << 20))
+                    filling.write(os.urandom(size))
+            sh("zpool", "sync", self.pool.name)  # what was freed by now can be written once more
         sh("zpool", "sync", self.pool.name)
 
     def _path(self, name: Dataset) -> Path:

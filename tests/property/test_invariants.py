@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from reconciler.errors import CkptreeError, ObservationFailed, PlanRefused
 from reconciler.execute.apply import Result
-from reconciler.model.actions import Restore
+from reconciler.model.actions import Collect, DestroyNodes, Restore
 from reconciler.model.desired import DesiredVm, Unsaved
 from reconciler.model.journal import Left, facts_of
 from reconciler.model.plan import Plan, Severity
@@ -199,11 +199,15 @@ class Life(Deeds):
         assert len(want) == len(got), "6: the guest has not all disks of the node"
 
     def _at_rest(self, vm: DesiredVm, result: Result) -> None:
-        assert not result.left.actions or result.done.vm != vm.vm, (
-            f"3: there is still something to do: {result.left.actions}"
-        )
+        if self.purging:
+            assert all(isinstance(act, DestroyNodes | Collect) for act in result.done.actions), (
+                "purge"
+            )
+        else:
+            left = result.left.actions
+            assert not left, f"3: there is still something to do: {left}"
         before = everything(self.world)
-        second = self.world.apply(vm)
+        second = self.world.apply(vm, purge=self.purging)
         assert not second.done.actions, f"3: a second apply does {second.done.actions}"
         assert everything(self.world) == before, "3: a second apply changed something"
 

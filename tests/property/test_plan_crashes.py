@@ -58,6 +58,14 @@ def captured_chain(volumes: tuple[str, ...]) -> Scene:
     return _scene(_world(volumes, desired({"a": {}})), desired(LINE))
 
 
+def captured_chain_through_current(volumes: tuple[str, ...]) -> Scene:
+    return _scene(_world(volumes, desired({"a": {}})), desired(LINE, current=NodeName("b")))
+
+
+def captured_below_new_current(volumes: tuple[str, ...]) -> Scene:
+    return _scene(_world(volumes, desired({"a": {}})), desired(LINE, current=NodeName("a")))
+
+
 def fork_below_fork(volumes: tuple[str, ...]) -> Scene:
     world = _world(volumes, desired(LINE))
     forks = {"x": {"fork": True}, "y": {"fork": True}}
@@ -84,6 +92,12 @@ def restore_again(volumes: tuple[str, ...]) -> Scene:
 def restore_with_new_child(volumes: tuple[str, ...]) -> Scene:
     world = _world(volumes, desired(LINE))
     return _scene(world, desired({"a": {"b": {"c": {}}, "n": {"m": {}}}}, current=NodeName("a")))
+
+
+def restore_with_forked_grandchild(volumes: tuple[str, ...]) -> Scene:
+    world = _world(volumes, desired(LINE))
+    tree: Nested = {"a": {"b": {"c": {}}, "n": {"x": {}}}}
+    return _scene(world, desired(tree, {"x": {"fork": True}}, current=NodeName("a")))
 
 
 def retire(volumes: tuple[str, ...]) -> Scene:
@@ -179,11 +193,14 @@ def expired(volumes: tuple[str, ...]) -> Scene:
 
 STAGES: dict[Stage, tuple[type, ...]] = {
     captured_chain: (Capture,),
+    captured_chain_through_current: (Capture,),
+    captured_below_new_current: (Capture,),
     fork_below_fork: (Fork, Fork),
     restore_that_saves: (Restore,),
     restore_that_discards: (Restore, Collect),
     restore_again: (Restore, Collect),
     restore_with_new_child: (Restore, Capture),
+    restore_with_forked_grandchild: (Restore, Capture, Fork),
     retire: (Retire,),
     revive: (Revive, Revive),
     destroyed_subtree: (Retire, DestroyNodes),

@@ -107,7 +107,7 @@ class World:
     def hands(self, fuse: Fuse | None = None) -> Hands:
         fuse = Fuse() if fuse is None else fuse
         zfs, files, journal = fragile(self.zfs, self.files, self.journal, fuse, self.blind_to)
-        return Hands(zfs, files, journal, Place(HOME, f"/{HOME}"))
+        return Hands(zfs, files, journal, Place(VM, HOME, f"/{HOME}"))
 
     def observe(self, vm: DesiredVm) -> Observation:
         hands = self.hands()

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
-from reconciler.contracts.zfs import check_properties, check_together
+from reconciler.contracts.zfs import check_own, check_properties, check_together
 from reconciler.drivers.zfs.reader import CommandReader, Scope
 from reconciler.errors import CkptreeError, ObservationFailed, ZfsErrorKind, ZfsRefused
 from reconciler.model.observed import Reading
@@ -174,6 +174,7 @@ class HostWriter(CommandReader, ABC):
 
     def rollback(self, dataset: DatasetRef, snapshot: SnapshotRef) -> None:
         """Roll back as the contract says."""
+        check_own(dataset.name, snapshot.name)
         self._attempt(
             lambda: self._rollback(dataset, snapshot),
             lambda model: model.rollback(dataset, snapshot),

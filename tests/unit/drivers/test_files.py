@@ -68,7 +68,7 @@ def test_links_to_volumes_lead_to_the_branchs_own(tmp_path: Path, devices: Path)
 def test_a_branch_without_its_disks_is_not_made_ready(tmp_path: Path) -> None:
     branch = tmp_path / "b-1"
     branch.mkdir()
-    with pytest.raises(StepFailed, match="disk0.img, images/data.img"):
+    with pytest.raises(StepFailed, match=r"disk0\.img, images/data\.img"):
         RealFiles().prepare(str(branch), BRANCH, ["disk0.img", "images/data.img"], [])
     with pytest.raises(StepFailed, match="disk2 did not appear"):
         RealFiles().prepare(str(branch), BRANCH, [], ["disk2"])

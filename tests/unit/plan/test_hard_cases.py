@@ -286,6 +286,19 @@ def test_current_that_this_plan_captures_is_not_restored() -> None:
     assert kinds(World().plan(line(current=B))) == [Capture]
 
 
+def test_a_guest_that_stands_on_the_newly_named_current_is_captured_on_and_not_taken_back() -> None:
+    world = world_with(desired({"a": {}}))
+    assert kinds(world.plan(line(current=A))) == [Capture]
+
+
+def test_a_changed_token_takes_the_guest_back_after_its_state_was_captured() -> None:
+    world = world_with(desired({"a": {}}, current=A))
+    world.write("unsaved")
+    result = world.apply(line(current=A, restore=RestorePolicy(again="1")))
+    assert kinds(result.done) == [Capture, Restore]
+    assert world.content() == "w0"
+
+
 def test_current_that_cannot_be_taken_waits_and_stays_asked_for() -> None:
     world = world_with(line())
     file = desired({"a": {"b": {"c": {}}, "x": {}}}, current=NodeName("x"))
@@ -322,6 +335,14 @@ def test_a_node_without_a_volume_that_the_file_wants_is_not_restored() -> None:
     plan = world.plan(line(current=A, disks=(volume,)))
     assert not plan.actions
     assert "taken without the volume disk1" in message(plan, Reason.DISK_MISSING)
+
+
+def test_what_is_forked_from_a_node_captured_after_the_restore_is_made_in_the_same_run() -> None:
+    world = world_with(line())
+    file = desired({"a": {"b": {"c": {}}, "n": {"x": {}}}}, {"x": {"fork": True}}, current=A)
+    result = world.apply(file)
+    assert kinds(result.done) == [Restore, Capture, Fork]
+    assert not result.left.actions
 
 
 # Without a journal

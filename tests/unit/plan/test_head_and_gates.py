@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from reconciler.model.actions import Capture, Relink, Restore, Tidy
+from reconciler.model.actions import Annotate, Capture, Relink, Restore, Tidy
 from reconciler.model.desired import Bhyve, Hook, Hooks, Schedule, VolumeDisk
 from reconciler.model.observed import (
     GuestState,
@@ -86,6 +86,15 @@ def test_a_lost_head_waits_where_nothing_tells_where_it_was_or_nobody_confirms()
     assert "write 'current:'" in message(world.plan(line()), Reason.HEAD_LOST)
     assert reasons(world.plan(line(current=A))) == [Reason.UNCONFIRMED]
     assert kinds(world.plan(line(current=A), confirm=True)) == [Restore]
+
+
+def test_what_needs_no_head_is_done_while_a_lost_one_waits() -> None:
+    world = world_with(line(), line(current=A))
+    _lose_head(world)
+    world.journal.records = None
+    result = world.apply(desired(LINE, {"a": {"about": "new"}}))
+    assert kinds(result.done) == [Annotate]
+    assert reasons(result.left) == [Reason.HEAD_LOST]
 
 
 def test_a_lost_head_is_not_replaced_by_a_node_without_its_disks() -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from reconciler.model.actions import DestroyNodes, Restore, Retire, Revive, Tidy
 from reconciler.model.desired import Prune, PruneMode
+from reconciler.model.observed import LinkTo
 from reconciler.model.plan import Reason
 from reconciler.model.properties import NODE, VM
 from reconciler.names import Dataset, NodeName
@@ -199,6 +200,23 @@ def test_a_foreign_snapshot_is_not_moved_by_a_promote() -> None:
     result = world.apply(desired({"d": {}}, current=None, prune=SOON, restore=DISCARD))
     assert "manual" in message(result.left, Reason.FOREIGN_IN_THE_WAY)
     assert world.zfs.content(HOME.child("b-1").snapshot("manual")) == "w0"
+
+
+def test_a_promote_that_would_clash_with_a_snapshot_of_the_clone_is_not_tried() -> None:
+    world = forked(SOON, ("disk1",))
+    world.zfs.snapshot([HOME.child("b-2").child("disk1").snapshot("a")], {})
+    result = world.apply(desired({"d": {}}, prune=SOON, restore=DISCARD))
+    assert "b-2/disk1@a" in message(result.left, Reason.FOREIGN_IN_THE_WAY)
+    assert not world.plan(desired({"d": {}}, prune=SOON, restore=DISCARD)).actions
+
+
+def test_a_purge_waits_while_the_link_is_wrong() -> None:
+    world = forked()
+    world.apply(desired({"a": {"d": {}}}, current=A))
+    world.files.link = LinkTo("b-1")
+    plan = world.plan(desired({"a": {"d": {}}}, current=A), purge=True)
+    assert not plan.actions
+    assert "where the guest belongs" in message(plan, Reason.LINK_MOVED)
 
 
 def test_a_foreign_snapshot_keeps_its_branch() -> None:

@@ -1,7 +1,7 @@
 """Valid documents in full, and folders of files."""
 
-import hashlib
 import errno
+import hashlib
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path

@@ -408,7 +408,7 @@ class ZfsContract:
                 (ZfsErrorKind.GUID_CHANGED, DatasetRef(tree.branch, 7), two),
                 (ZfsErrorKind.GUID_CHANGED, ref, SnapshotRef(tree.two, 7)),
                 (ZfsErrorKind.NOT_FOUND, ref, SnapshotRef(tree.branch.snapshot("gone"))),
-                (ZfsErrorKind.INVALID, ref, SnapshotRef(tree.volume.snapshot("one"))),
+                (ZfsErrorKind.INVALID, ref, SnapshotRef(tree.volume.snapshot("one"), 7)),
             ):
                 with refused(kind):
                     world.zfs.rollback(dataset, snapshot)

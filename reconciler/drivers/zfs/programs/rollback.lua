@@ -1,7 +1,7 @@
 -- Roll an unused dataset back to its latest snapshot, if both are the ones that were meant.
 --
 -- argv[1]  DATASET \t GUID
--- argv[2]  SNAPSHOT \t GUID
+-- argv[2]  SNAPSHOT \t GUID, of the same dataset
 --
 -- Answers "" if done, else KIND \t OBJECT \t DETAIL.
 
@@ -23,9 +23,6 @@ dataset, bad = read(argv[1])
 if bad then return bad end
 snapshot, bad = read(argv[2])
 if bad then return bad end
-if string.match(snapshot, "^[^@]+") ~= dataset then
-  return "invalid\t" .. dataset .. "\t" .. snapshot .. " is a snapshot of another dataset"
-end
 
 local latest = true
 local created = (zfs.get_prop(snapshot, "createtxg"))
