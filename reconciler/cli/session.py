@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Literal, cast
 import click
 
 from reconciler import paths
+from reconciler.contracts.journal import Journal
 from reconciler.contracts.perform import Place
 from reconciler.errors import CkptreeError, ExitCode
 from reconciler.execute.executor import Hands
 from reconciler.model.desired import DesiredVm
-from reconciler.model.observed import HostIdentity, Observation, Reading
+from reconciler.model.observed import HostIdentity, Observation
 from reconciler.model.plan import Plan
 from reconciler.names import Dataset
 from reconciler.render.style import Style
@@ -146,16 +147,16 @@ class Session:
         readings = read_homes(vms, self.choice.zfs)
         found = []
         for vm in vms:
-            hands, reading = self._hands(vm, readings[vm.dataset]), readings[vm.dataset]
+            reading = readings[vm.dataset]
+            home = reading.dataset(vm.dataset)
+            hands = self._hands(vm, home.mountpoint if home is not None and home.mounted else None)
             seen = observe(vm, hands.zfs, hands.files, hands.journal, self.identity, reading)
             found.append(Observed(vm, hands, seen))
         return tuple(found)
 
     def hands(self, vm: DesiredVm) -> Hands:
         """Make the hands for VM."""
-        from reconciler.observe.observer import read_homes
-
-        return self._hands(vm, read_homes([vm], self.choice.zfs)[vm.dataset])
+        return self._hands(vm, self.choice.zfs.mounted_at(vm.dataset))
 
     def released(self) -> dict[Dataset, str]:
         """The homes on this host that no document describes, with the names of their VMs."""
@@ -163,21 +164,18 @@ class Session:
         homes = self.choice.zfs.homes().items()
         return {home: name for home, name in homes if home not in described}
 
-    def _hands(self, vm: DesiredVm, reading: Reading) -> Hands:
+    def _hands(self, vm: DesiredVm, path: str | None) -> Hands:
         from reconciler.drivers.files import RealFiles
         from reconciler.drivers.journal import FileJournal, NoJournal
-
-        home = reading.dataset(vm.dataset)
-        path = (home.mountpoint if home is not None else None) or f"/{vm.dataset}"
 
         def waiting(text: str) -> None:
             click.echo(f"{vm.vm}: {text}", err=True)
 
-        mounted = home is not None and home.mounted
-        journal = (
-            FileJournal(path, waiting) if mounted else NoJournal(f"{vm.dataset} is not mounted")
-        )
-        return Hands(self.choice.zfs, RealFiles(), journal, Place(vm.vm, vm.dataset, path))
+        journal: Journal = NoJournal(f"{vm.dataset} is not mounted")
+        if path is not None:
+            journal = FileJournal(path, waiting)
+        place = Place(vm.vm, vm.dataset, path or f"/{vm.dataset}")
+        return Hands(self.choice.zfs, RealFiles(), journal, place)
 
 
 def now() -> datetime:

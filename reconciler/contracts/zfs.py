@@ -37,6 +37,9 @@ class ZfsReader(Protocol):
         Raises ObservationFailed.
         """
 
+    def mounted_at(self, dataset: Dataset) -> str | None:
+        """Tell where DATASET is mounted; none if it is not, or does not exist. Raises ObservationFailed."""
+
     def pool(self, dataset: Dataset) -> PoolFacts:
         """Read the state of DATASET's pool and what DATASET may still write.
 

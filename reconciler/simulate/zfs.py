@@ -65,6 +65,11 @@ class MemoryZfs:
                 found[name] = self._state.snapshots[Snapshot(name)].guid
         return found
 
+    def mounted_at(self, dataset: Dataset) -> str | None:
+        """Read as the contract says."""
+        record = self._state.datasets.get(dataset)
+        return self._state.mountpoint(dataset) if record is not None and record.mounted else None
+
     def pool(self, dataset: Dataset) -> PoolFacts:
         """Read as the contract says: ONLINE, with ample room but for set_pool and set_full."""
         facts = self._state.pools.get(dataset.pool, PoolFacts(name=dataset.pool, available=_ROOM))

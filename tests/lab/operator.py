@@ -25,8 +25,14 @@ class Outcome:
         return self.out + self.err
 
 
+_changes = 0
+"""How often something may have been changed: what `zfs` said before is not asked for again until then."""
+
+
 def shell(*argv: str) -> str:
     """Run a program; gives its output, raises with its complaint."""
+    global _changes  # noqa: PLW0603
+    _changes += argv[1] not in {"get", "list"}
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(argv)}: {done.stderr}"
     return done.stdout
@@ -41,6 +47,8 @@ class Operator:
         self.write_path = write_path
         self.volumes = volumes
         self.document = folder / "web.yaml"
+        self._asked = -1
+        self._answer: dict[str, dict[str, str]] = {}
 
     # Documents and commands
 
@@ -55,16 +63,16 @@ class Operator:
     def ckptree(self, *arguments: str) -> Outcome:
         """Run the command as its entry point does."""
         out, err = io.StringIO(), io.StringIO()
+        global _changes  # noqa: PLW0603
+        _changes += 1
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             code = run(["--vms", str(self.folder), "--zfs", self.write_path, *arguments])
         return Outcome(code, out.getvalue(), err.getvalue())
 
     def apply(self, *arguments: str, code: int = 0) -> Outcome:
-        """Apply, insist on the exit code, and on a plan that has nothing left to do."""
+        """Apply, and insist on the exit code: 0 says that nothing is left to do, 3 that something waits."""
         outcome = self.ckptree("apply", *arguments)
         assert outcome.code == code, outcome.text
-        again = self.ckptree("plan")
-        assert again.code == code, again.text
         return outcome
 
     # The guest
@@ -108,24 +116,33 @@ class Operator:
 
     def snapshots(self) -> set[str]:
         """Every snapshot at or below the home, without the home's name."""
-        text = shell("zfs", "list", "-H", "-t", "snapshot", "-o", "name", "-r", self.home)
-        return {line.removeprefix(f"{self.home}/") for line in text.splitlines()}
+        return {name for name in self._said() if "@" in name}
 
     def datasets(self) -> set[str]:
         """Every dataset below the home, without the home's name."""
-        text = shell("zfs", "list", "-H", "-t", "all", "-o", "name", "-r", self.home)
-        names = {
-            line.removeprefix(f"{self.home}/") for line in text.splitlines() if "@" not in line
-        }
-        return names - {self.home}
+        return {name for name in self._said() if "@" not in name and name != self.home}
 
     def get(self, name: str, key: str) -> str:
         """One property of NAME, which is relative to the home."""
-        return shell("zfs", "get", "-Hp", "-o", "value", key, f"{self.home}/{name}").strip()
+        return self._said()[name][key]
 
     def held(self, name: str) -> bool:
-        text = shell("zfs", "holds", "-H", f"{self.home}/{name}")
-        return any(line.split("\t")[1] == "ckptree" for line in text.splitlines())
+        """Whether exactly one hold is on the snapshot; that it is ckptree's, one test looks at."""
+        return self.get(name, "userrefs") == "1"
+
+    def _said(self) -> dict[str, dict[str, str]]:
+        if self._asked != _changes:
+            keys = "guid,createtxg,origin,mounted,canmount,userrefs,ckptree:node,ckptree:grade,ckptree:retired"
+            keys += ",ckptree:expires,ckptree:protect"
+            text = shell(
+                "zfs", "get", "-Hp", "-r", "-t", "all", "-o", "name,property,value", keys, self.home
+            )
+            self._answer = {}
+            for line in text.splitlines():
+                name, key, value = line.split("\t")
+                self._answer.setdefault(name.removeprefix(f"{self.home}/"), {})[key] = value
+            self._asked = _changes
+        return self._answer
 
     def everything(self) -> str:
         """All that ZFS says that may not change by itself."""

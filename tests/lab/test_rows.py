@@ -56,6 +56,11 @@ def test_a_chain_of_new_children_of_the_position_is_captured(operator: Operator)
     operator.write(TREE)
     assert operator.ckptree("plan").code == 2
     operator.apply()
+    before = operator.everything()
+    assert operator.ckptree("plan").out == "web: nothing to do\n"
+    assert operator.ckptree("apply").out == "web: nothing to do\n"
+    assert operator.everything() == before
+    assert "\tckptree\t" in shell("zfs", "holds", "-H", f"{operator.home}/b-1@base")
     nodes = {"b-1@base", "b-1@patched", "b-1/disk1@base", "b-1/disk1@patched"}
     assert operator.snapshots() == nodes
     for node in nodes:

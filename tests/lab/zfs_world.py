@@ -51,12 +51,14 @@ class RealWorld:
         self.zfs: CommandZfs = WRITE_PATHS[write_path]()
         self.home = Dataset(pool.name).child(f"home{next(_numbers)}")
         self._open: dict[Dataset, int] = {}
+        self._filled = False
         sh("zfs", "create", self.home)
 
     def end(self) -> None:
         for name in list(self._open):
             self.close(name)
-        self.fill(full=False)
+        if self._filled:
+            self.fill(full=False)
 
     def volume(self, name: Dataset) -> None:
         sh("zfs", "create", "-s", "-V", "1M", "-o", "volmode=dev", name)
@@ -90,6 +92,7 @@ class RealWorld:
         sh("zfs", "destroy", "-d", name)
 
     def fill(self, *, full: bool) -> None:
+        self._filled = full
         file = self._path(self.home) / "filling"
         if not full:
             file.unlink(missing_ok=True)

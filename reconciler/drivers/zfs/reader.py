@@ -81,6 +81,17 @@ class CommandReader:
         except ValueError as error:
             raise ObservationFailed(f"the guids of {', '.join(names)} cannot be read") from error
 
+    def mounted_at(self, dataset: Dataset) -> str | None:
+        """Read as the contract says."""
+        words = [self._zfs, "get", "-Hp", "-o", "value", "mounted,mountpoint", dataset]
+        try:
+            mounted, _, path = run(words, timeout=_TIMEOUT).stdout.rstrip("\n").partition("\n")
+        except CommandFailed as error:
+            if self._proven_absent(dataset):
+                return None
+            raise ObservationFailed(f"{dataset} cannot be read: {error}") from error
+        return path if mounted == "yes" and path.startswith("/") else None
+
     def pool(self, dataset: Dataset) -> PoolFacts:
         """Read as the contract says; for a dataset that does not exist, its nearest parent."""
         asked = ("get", "-Hp", "-o", "value")
