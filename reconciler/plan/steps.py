@@ -71,7 +71,7 @@ def steps_of(vm: VmName, home: Dataset, action: Action) -> tuple[Step, ...]:
             mark = ((properties.RETIRED, properties.encode_time(since)),)
             return tuple(SetProperties(node.guard, mark) for node in nodes)
         case DestroyNodes(promote=promote, targets=targets):
-            return (*((Promote(promote),) if promote else ()), Destroy(targets))
+            return (*_promotes(home, promote), Destroy(targets))
         case Collect(targets=targets, rollbacks=rollbacks):
             back = tuple(Rollback(dataset, snapshot) for dataset, snapshot in rollbacks)
             # A rollback leaves a little that counts as written (seen: 1 KiB, OpenZFS 2.3).
@@ -92,6 +92,18 @@ def clone_target(origins: tuple[SnapshotRef, ...], origin: SnapshotRef, target: 
     if origin.name.dataset == branch:
         return target
     return target.child(origin.name.dataset.leaf)
+
+
+def _promotes(home: Dataset, clones: tuple[DatasetRef, ...]) -> tuple[Step, ...]:
+    """Promote one branch with its volumes at a time: a later one may come from an earlier one."""
+    groups: list[list[DatasetRef]] = []
+    branch = ""
+    for clone in clones:
+        before, branch = branch, clone.name.removeprefix(f"{home}/").partition("/")[0]
+        if branch != before or clone in groups[-1]:
+            groups.append([])
+        groups[-1].append(clone)
+    return tuple(Promote(tuple(group)) for group in groups)
 
 
 def _take(node: NewNode) -> tuple[Step, ...]:

@@ -135,6 +135,19 @@ def spliced_with_promote(volumes: tuple[str, ...]) -> Scene:
     return _scene(world, desired({"d": {}}, current=None, prune=NOW))
 
 
+def spliced_with_two_promotes(volumes: tuple[str, ...]) -> Scene:
+    """y lives on a clone of x, which lives on a clone of a; x and a go."""
+    fork, give_up = {"x": {"fork": True}}, RestorePolicy(unsaved=Unsaved.DISCARD)
+    both: Nested = {"a": {"x": {"y": {}}}}
+    world = _world(
+        volumes,
+        desired({"a": {}}, prune=NOW),
+        desired({"a": {"x": {}}}, fork, prune=NOW),
+        desired(both, fork, current=NodeName("x"), prune=NOW, restore=give_up),
+    )
+    return _scene(world, desired({"y": {}}, prune=NOW, restore=give_up))
+
+
 def spliced_in_a_line(volumes: tuple[str, ...]) -> Scene:
     return _scene(_world(volumes, desired(LINE)), desired({"a": {"c": {}}}, prune=NOW))
 
@@ -205,6 +218,7 @@ STAGES: dict[Stage, tuple[type, ...]] = {
     revive: (Revive, Revive),
     destroyed_subtree: (Retire, DestroyNodes),
     spliced_with_promote: (Retire, DestroyNodes),
+    spliced_with_two_promotes: (Retire, DestroyNodes),
     spliced_in_a_line: (Retire, DestroyNodes),
     emptied: (Retire, DestroyNodes),
     adopted: (Adopt, Capture),
