@@ -136,7 +136,7 @@ def spliced_with_promote(volumes: tuple[str, ...]) -> Scene:
 
 
 def spliced_with_two_promotes(volumes: tuple[str, ...]) -> Scene:
-    """y lives on a clone of x, which lives on a clone of a; x and a go."""
+    """One node (y) lives on a clone of x, which lives on a clone of a; x and a go."""
     fork, give_up = {"x": {"fork": True}}, RestorePolicy(unsaved=Unsaved.DISCARD)
     both: Nested = {"a": {"x": {"y": {}}}}
     world = _world(
