@@ -18,6 +18,8 @@ LINK = "current"
 _DEVICES = Path("/dev/zvol")
 _DEVICE_SECONDS = 30.0
 """How long the node of a new volume may take: udev makes it later than ZFS returns, FreeBSD within 10 ms."""
+_BLINK_SECONDS = 1.0
+_LOOK_SECONDS = 0.02
 
 
 class RealFiles:
@@ -57,9 +59,9 @@ class RealFiles:
         """Make a branch ready as the contract says."""
         for name in volumes:
             link, device = Path(branch, name), _device(dataset, name)
-            _wait_for(device)
             if _target(link) != str(device):
                 _replace_link(link, str(device))
+        _wait_for([_device(dataset, name) for name in volumes], _DEVICE_SECONDS)
         absent = self.missing(branch, dataset, files, volumes)
         if absent:
             raise StepFailed(
@@ -85,7 +87,7 @@ class RealFiles:
         """Find users as the contract says."""
         devices = [_device(dataset, name) for _, dataset in branches for name in volumes]
         mounts = [Path(path) for path, _ in branches if os.path.ismount(path)]
-        return find_users(mounts, [device for device in devices if device.exists()])
+        return find_users(mounts, _wait_for(devices, _BLINK_SECONDS))
 
 
 def _device(dataset: Dataset, name: str) -> Path:
@@ -113,9 +115,16 @@ def _replace_link(link: Path, target: str) -> None:
         raise StepFailed(f"{link} could not be pointed at {target}: {error.strerror}") from error
 
 
-def _wait_for(device: Path) -> None:
-    deadline = time.monotonic() + _DEVICE_SECONDS
-    while not device.exists():
-        if time.monotonic() > deadline:
-            raise StepFailed(f"{device} did not appear within {_DEVICE_SECONDS:.0f} s")
-        time.sleep(0.01)
+def _wait_for(devices: Sequence[Path], seconds: float) -> list[Path]:
+    """Wait until all DEVICES have been there twice in a row, SECONDS at most; gives those that are there then.
+
+    Twice, because udev takes a link away and puts it back while it looks at a new volume.
+    """
+    deadline = time.monotonic() + seconds
+    before: list[Path] = []
+    while True:
+        there = [device for device in devices if device.exists()]
+        if len(there) == len(before) == len(devices) or time.monotonic() > deadline:
+            return there
+        before = there
+        time.sleep(_LOOK_SECONDS)

@@ -27,11 +27,9 @@ base:
 def operator(request: pytest.FixtureRequest, dataset: str, tmp_path: Path) -> Iterator[Operator]:
     """A VM with a disk image and a volume, with 'installed' on both, and no checkpoint yet."""
     yield new_vm(f"{dataset}/web", tmp_path, request.param, ("disk1",))
-    shell(
-        "sh",
-        "-c",
-        f"zfs list -H -t snapshot -o name -r {dataset} | xargs -r zfs release -r ckptree || true",
-    )
+    held = f"zfs list -H -t snapshot -o name,userrefs -r {dataset} | awk '$2 > 0 {{print $1}}'"
+    shell("sh", "-c", f"{held} | xargs -r zfs release ckptree")
+    shell("udevadm", "settle")  # it looks at each new volume for a moment, which makes that busy
 
 
 def new_vm(home: str, folder: Path, write_path: str, volumes: tuple[str, ...]) -> Operator:

@@ -64,13 +64,15 @@ class CommandReader:
         """Read as the contract says."""
         if not names:
             return {}
-        words = [self._zfs, "get", "-Hp", "-o", "value", "guid"]
+        words = [self._zfs, "get", "-Hp", "-o", "name,value", "guid"]
         try:
-            values = run([*words, *names], timeout=_TIMEOUT).stdout.split()
-            return dict(zip(names, map(int, values), strict=True))
+            # The command sorts what it tells, whatever the order of the names.
+            lines = run([*words, *names], timeout=_TIMEOUT).stdout.splitlines()
+            found = dict(line.split("\t") for line in lines)
+            return {name: int(found[name]) for name in names}
         except CommandFailed as error:
             if len(names) > 1:  # the exit code does not tell which of them failed
-                return {found: guid for name in names for found, guid in self.guids([name]).items()}
+                return {one: guid for name in names for one, guid in self.guids([name]).items()}
             name = names[0]
             dataset = name.dataset if isinstance(name, Snapshot) else name
             reading = self.look([dataset], Scope(depth=1))[dataset]
@@ -78,7 +80,7 @@ class CommandReader:
                 raise ObservationFailed(f"{name} cannot be read: {error}") from error
             facts = reading.snapshot(name) if isinstance(name, Snapshot) else reading.dataset(name)
             return {} if facts is None else {name: facts.guid}
-        except ValueError as error:
+        except (KeyError, ValueError) as error:
             raise ObservationFailed(f"the guids of {', '.join(names)} cannot be read") from error
 
     def mounted_at(self, dataset: Dataset) -> str | None:

@@ -70,7 +70,7 @@ def test_a_branch_without_its_disks_is_not_made_ready(tmp_path: Path) -> None:
     branch.mkdir()
     with pytest.raises(StepFailed, match=r"disk0\.img, images/data\.img"):
         RealFiles().prepare(str(branch), BRANCH, ["disk0.img", "images/data.img"], [])
-    with pytest.raises(StepFailed, match="disk2 did not appear"):
+    with pytest.raises(StepFailed, match="has no disk2"):
         RealFiles().prepare(str(branch), BRANCH, [], ["disk2"])
 
 
