@@ -62,7 +62,14 @@ def _host(session: Session) -> list[Check]:
     except CkptreeError as error:
         checks.append(Check("zfs", False, str(error), "load ZFS and see that 'zfs list' works"))
     if os.geteuid() != 0:
-        checks.append(Check("user", False, "not root", "plan and tree work so; apply needs root"))
+        checks.append(
+            Check(
+                "user",
+                False,
+                "not root",
+                "run it as root: only root may read a journal",
+            )
+        )
     return checks
 
 

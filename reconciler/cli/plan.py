@@ -39,4 +39,4 @@ def command(session: Session, vms: tuple[str, ...], output: Path | None, as_json
         click.echo(plan_document(plans), nl=False)
     else:
         click.echo(render_plans(plans, session.style), nl=False)
-    return exit_code_of(plans, faulty=session.faulty)
+    return exit_code_of(plans, faulty=session.faulty and not vms)

@@ -16,6 +16,7 @@ from reconciler.model.steps import (
     CloneDataset,
     DatasetRef,
     Destroy,
+    EnsureSaved,
     EnsureUnused,
     Hold,
     Mount,
@@ -77,6 +78,8 @@ def perform(step: Step, zfs: Zfs, files: Files, place: Place) -> None:  # noqa: 
         case SettleBranch(branch):
             _guard(zfs, branch)
             _settle(zfs, place, branch, None)
+        case EnsureSaved(branch):
+            _ensure_saved(zfs, place, branch)
         case EnsureUnused(branch, volumes):
             _ensure_unused(files, place, branch, volumes)
         case SwitchLink(_, branch):
@@ -115,6 +118,16 @@ def _settle(zfs: Zfs, place: Place, branch: DatasetRef, before: str | None) -> N
     if found is None:
         raise ZfsRefused(ZfsErrorKind.NOT_FOUND, branch.name)
     zfs.set_properties(branch.name, {properties.BASELINE: found.baseline})
+
+
+def _ensure_saved(zfs: Zfs, place: Place, branch: DatasetRef) -> None:
+    zfs.sync(place.home)
+    reading = zfs.read([place.home])[place.home]
+    found = derive_tree(place.vm, reading, LinkAbsent()).branch(branch.name)
+    if found is not None and found.unsaved:
+        raise StepFailed(
+            f"{branch.name} was written to since the plan was made, {found.unsaved} bytes; plan again"
+        )
 
 
 def _ensure_unused(

@@ -97,6 +97,12 @@ class ZfsWriter(Protocol):
         Raises ZfsRefused: NOT_FOUND, INVALID (no user property, or too long).
         """
 
+    def sync(self, dataset: Dataset) -> None:
+        """Wait until all that was written to DATASET's pool so far counts in ``written`` (zpool-sync(8)).
+
+        Raises ZfsRefused: OTHER.
+        """
+
     def set_canmount(self, name: Dataset, value: str) -> None:
         """Set canmount (on, off, noauto) of a filesystem without mounting or unmounting it.
 

@@ -32,7 +32,7 @@ class RealFiles:
         except FileNotFoundError:
             return LinkAbsent() if Path(home).is_dir() else LinkUnknown(f"{home} is not there")
         except OSError as error:
-            if Path(home, LINK).exists():
+            if os.path.lexists(f"{home}/{LINK}"):
                 return LinkUnknown(f"{home}/{LINK} is not a symbolic link (move it out of the way)")
             return LinkUnknown(f"{home}/{LINK}: {error.strerror}")
 
@@ -44,12 +44,12 @@ class RealFiles:
         self, branch: str, dataset: Dataset, files: Sequence[str], volumes: Sequence[str]
     ) -> Sequence[str]:
         """Name missing disks as the contract says."""
-        absent = [path for path in files if not Path(branch, path).is_file()]
+        absent = [path for path in files if not _is_disk(branch, path)]
         absent += [
             name
             for name in volumes
             if _target(Path(branch, name)) != str(_device(dataset, name))
-            or not _device(dataset, name).exists()
+            or not os.path.lexists(_device(dataset, name))
         ]
         return absent
 
@@ -77,8 +77,7 @@ class RealFiles:
         made = []
         for name in names:
             path, target = Path(home, name), f"{LINK}/{name}"
-            in_the_way = "/" in name or (path.exists() and not path.is_symlink())
-            if not in_the_way and _target(path) != target:
+            if "/" not in name and not os.path.lexists(path):
                 _replace_link(path, target)
                 made.append(name)
         return made
@@ -88,6 +87,17 @@ class RealFiles:
         devices = [_device(dataset, name) for _, dataset in branches for name in volumes]
         mounts = [Path(path) for path, _ in branches if os.path.ismount(path)]
         return find_users(mounts, _wait_for(devices, _BLINK_SECONDS))
+
+
+def _is_disk(branch: str, path: str) -> bool:
+    """Whether PATH is a file of the branch's own: one elsewhere would not be in its snapshots."""
+    try:
+        real = Path(branch, path).resolve(strict=True)
+        root = Path(branch).resolve(strict=True)
+        own = real.is_relative_to(root) and real.stat().st_dev == root.stat().st_dev
+        return own and real.is_file()
+    except OSError:
+        return False
 
 
 def _device(dataset: Dataset, name: str) -> Path:

@@ -4,11 +4,12 @@ A line that a crash cut short was never acknowledged: readers pass over it and t
 meaning of the records is in ``model.journal``.
 """
 
+import errno
 import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,7 +77,8 @@ class FileJournal:
             descriptor = self._open()
             try:
                 _drop_torn_line(descriptor)
-                os.write(descriptor, line)
+                if os.write(descriptor, line) != len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
@@ -96,7 +98,8 @@ class FileJournal:
             except BlockingIOError:
                 self._on_wait(f"waiting for {self._holder()}")
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
-            (self._folder / _HOLDER).write_text(f"{purpose} (pid {os.getpid()})\n")
+            with suppress(OSError):  # a full pool: only who waits for us will not know whom for
+                (self._folder / _HOLDER).write_text(f"{purpose} (pid {os.getpid()})\n")
             yield
         finally:
             os.close(descriptor)

@@ -60,8 +60,13 @@ def _uses(process: Path, filesystems: dict[int, Path], nodes: dict[int, Path]) -
             target = str(entry.readlink())
             if not target.startswith("/"):
                 continue  # a pipe, a socket: no file system to ask
-            facts = entry.stat()
         except FileNotFoundError:
+            continue
+        try:
+            facts = entry.stat()
+        except OSError:  # a dead network file, for example; the name must do
+            if any(target.startswith(f"{mount}/") for mount in filesystems.values()):
+                yield target
             continue
         if facts.st_dev in filesystems or facts.st_rdev in nodes:
             yield target

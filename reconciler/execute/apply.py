@@ -11,6 +11,7 @@ from reconciler.errors import PlanStale
 from reconciler.execute.executor import Hands, Progress, carry_out
 from reconciler.execute.rehearsal import rehearse
 from reconciler.model import properties
+from reconciler.model.actions import Action, DestroyNodes
 from reconciler.model.desired import DesiredVm
 from reconciler.model.journal import (
     Applied,
@@ -24,6 +25,7 @@ from reconciler.model.journal import (
 from reconciler.model.observed import HostIdentity, Observation
 from reconciler.model.plan import Plan
 from reconciler.model.tree import derive_tree
+from reconciler.names import NodeName
 from reconciler.observe.observer import observe
 from reconciler.plan.document import SavedPlan
 from reconciler.plan.planner import make_plan
@@ -69,10 +71,12 @@ def apply(
         return properties.encode_time(clock())
 
     with hands.journal.locked(f"apply by {wish.by}"):
+        # What was just written counts only once a transaction group has taken it in.
+        hands.zfs.sync(desired.dataset)
         observation = look()
-        moment = clock() if wish.saved is None else wish.saved.now
-        plan = make_plan(desired, observation, moment, confirm=wish.confirm, purge=wish.purge)
-        _refuse_stale(plan, wish.saved)
+        plan = make_plan(desired, observation, clock(), confirm=wish.confirm, purge=wish.purge)
+        if wish.saved is not None:
+            _refuse_stale(plan, make_plan(desired, observation, wish.saved.now), wish.saved)
         rehearse(plan, desired, observation, purge=wish.purge)
         if plan.hands_off:
             return Result(plan, plan)
@@ -85,14 +89,28 @@ def apply(
     return Result(plan, left)
 
 
-def _refuse_stale(plan: Plan, saved: SavedPlan | None) -> None:
-    if saved is None or plan.digest == saved.digest:
+def _refuse_stale(plan: Plan, then: Plan, saved: SavedPlan) -> None:
+    """Refuse unless THEN, made for the moment of SAVED, is that plan, and time has not made PLAN another one.
+
+    PLAN is what is carried out: a grace or an expiry counts from now, not from when the plan was saved.
+    """
+    if then.file_digest != saved.file_digest:
+        what = "the file has changed"
+    elif then.digest != saved.digest:
+        what = "what exists has changed"
+    elif [_gist(action) for action in plan.actions] != [_gist(action) for action in then.actions]:
+        what = "a grace or an expiry has ended"
+    else:
         return
-    what = "the file has" if plan.file_digest != saved.file_digest else "what exists has"
     raise PlanStale(
-        f"the saved plan for {plan.vm} is stale: {what} changed since {saved.now:%Y-%m-%d %H:%M:%S} UTC"
+        f"the saved plan for {plan.vm} is stale: {what} since {saved.now:%Y-%m-%d %H:%M:%S} UTC"
         f" (make it anew with 'ckptree plan -o FILE {plan.vm}')"
     )
+
+
+def _gist(action: Action) -> tuple[str, tuple[NodeName, ...]]:
+    doomed = action.nodes if isinstance(action, DestroyNodes) else ()
+    return type(action).__name__, tuple(node.name for node in doomed)
 
 
 def _finish_switch(observation: Observation, hands: Hands, now: Callable[[], str]) -> None:

@@ -83,6 +83,10 @@ class Initialiser:
     def _make_home(self) -> None:
         reading, moving = self._read(self._home), self._read(self._moving)
         home = reading.dataset(self._home)
+        if home is not None and properties.BRANCH in home.properties:
+            raise CkptreeError(
+                f"{self._home} is a branch of another home (name a dataset of its own)"
+            )
         if home is not None and properties.VM in home.properties:
             self._require_ours(home)
         elif home is not None and self._has_disks(home, reading):

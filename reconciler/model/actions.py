@@ -160,12 +160,16 @@ class Relink:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collect:
-    """Free what no node needs: destroy the empty dormant BRANCH (TARGETS), or roll its datasets back (ROLLBACKS)."""
+    """Free what no node needs: destroy the empty dormant BRANCH (TARGETS), or roll its datasets back (ROLLBACKS).
+
+    SAVED tells that the branch had nothing unsaved, which must still be so.
+    """
 
     branch: DatasetRef
     targets: tuple[Ref, ...] = ()
     rollbacks: tuple[tuple[DatasetRef, SnapshotRef], ...] = ()
     frees: int = 0
+    saved: bool = False
 
 
 Action = (

@@ -169,7 +169,7 @@ class JournalFacts:
     ``capturing`` is the ``current`` that a plan which was not finished was to take, with ``again``.
     ``destroying`` are the targets of destroys that were begun, as their Intended names them: what is left of those
     datasets after a power cut is given up. ``left`` tells by guid how branches were left. ``approved`` are the guids
-    of nodes whose removal a person allowed.
+    of nodes whose removal a person allowed. ``intended`` is the step that was last begun.
     """
 
     exists: bool = False
@@ -184,6 +184,7 @@ class JournalFacts:
     destroying: tuple[str, ...] = ()
     left: dict[int, Left] = field(default_factory=dict)
     approved: frozenset[int] = frozenset()
+    intended: str = ""
 
 
 def facts_of(records: Iterable[JournalRecord] | None) -> JournalFacts:
@@ -230,7 +231,9 @@ def _with(facts: JournalFacts, record: JournalRecord) -> JournalFacts:
         case Intended():
             return _with_intent(facts, record)
         case Failed():
-            return replace(facts, switching=None)
+            # A refused destroy gives nothing up; only one that was cut short does.
+            tried = facts.destroying[:-1] if facts.intended == DESTROY else facts.destroying
+            return replace(facts, switching=None, destroying=tried, intended="")
         case Switching():
             return replace(facts, switching=record)
         case Switched():
@@ -264,6 +267,7 @@ def _with(facts: JournalFacts, record: JournalRecord) -> JournalFacts:
 
 
 def _with_intent(facts: JournalFacts, intent: Intended) -> JournalFacts:
+    facts = replace(facts, intended=intent.step)
     if intent.step == DESTROY:
         return replace(facts, destroying=(*facts.destroying, intent.target))
     if intent.step == CLONE and facts.destroying:  # a name that is given anew

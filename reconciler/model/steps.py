@@ -106,6 +106,13 @@ class SettleBranch:
 
 
 @dataclass(frozen=True, slots=True)
+class EnsureSaved:
+    """Fail unless BRANCH has still nothing that is not saved: somebody may have been on it since it was observed."""
+
+    branch: DatasetRef
+
+
+@dataclass(frozen=True, slots=True)
 class EnsureUnused:
     """Fail unless no process has anything of BRANCH (or its VOLUMES) open."""
 
@@ -155,6 +162,7 @@ Step = (
     | Unmount
     | PrepareBranch
     | SettleBranch
+    | EnsureSaved
     | EnsureUnused
     | SwitchLink
     | Promote

@@ -81,7 +81,7 @@ def report_waiting(draft: Draft) -> None:
                 Reason.WHEN_MANUAL,
                 f"{wanted.name} is taken by hand",
                 node=wanted.name,
-                resolve=f"take it with 'ckptree take {draft.desired.vm} {wanted.name}'",
+                resolve="write 'when: now' at it when it is to be taken",
             )
         elif wanted.parent is not None and wanted.parent not in draft.tree.nodes:
             draft.wait(
@@ -130,7 +130,10 @@ def _leads_to_current(draft: Draft, wanted: DesiredNode) -> bool:
 
 
 def _lost(draft: Draft, wanted: DesiredNode) -> bool:
-    return wanted.name in draft.journal.realised and wanted.name not in draft.tree.nodes
+    guid = draft.journal.realised.get(wanted.name)
+    if guid is None or wanted.name in draft.tree.nodes:
+        return False
+    return all(node.guid != guid for node in draft.tree.nodes.values())  # else it was renamed
 
 
 def _reported(draft: Draft, name: NodeName) -> bool:
@@ -151,13 +154,16 @@ def _wants_memory(draft: Draft, wanted: DesiredNode) -> bool:
 
 def _obstructed(draft: Draft, chain: tuple[DesiredNode, ...]) -> bool:
     names = ", ".join(wanted.name for wanted in chain)
-    missing = draft.observation.missing_disks
+    head = draft.tree.head
+    there = () if head is None else head.volume_names
+    not_ours = [disk.name for disk in draft.desired.volume_disks if disk.name not in there]
+    missing = list(dict.fromkeys((*draft.observation.missing_disks, *not_ours)))
     if missing:
         draft.wait(
             Reason.DISK_MISSING,
             f"not taken: {names}; the head has no {', '.join(missing)}",
             node=chain[0].name,
-            resolve="create the disk in the head, or remove it from 'disks'",
+            resolve=f"create it in the head and run 'ckptree init {draft.desired.vm}', or remove it from 'disks'",
         )
     elif draft.observation.pool.available < _SPARE_BYTES:
         draft.wait(

@@ -27,7 +27,14 @@ def _collect(draft: Draft, branch: Branch) -> None:
     ref = draft.dataset_ref(branch.facts)
     if tip_is_given_up(draft, branch):
         targets: list[Ref] = [draft.dataset_ref(facts) for facts in reversed(branch.datasets)]
-        draft.add(Collect(branch=ref, targets=tuple(targets), frees=branch.facts.used))
+        draft.add(
+            Collect(
+                branch=ref,
+                targets=tuple(targets),
+                frees=branch.facts.used,
+                saved=not branch.unsaved,
+            )
+        )
         return
     draft.wait(
         Reason.UNSAVED_TIP,

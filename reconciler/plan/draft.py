@@ -135,9 +135,11 @@ class Draft:
         resolve: str = "",
     ) -> None:
         """Add a condition."""
-        self.conditions.append(
-            Condition(severity=severity, reason=reason, message=message, node=node, resolve=resolve)
+        condition = Condition(
+            severity=severity, reason=reason, message=message, node=node, resolve=resolve
         )
+        if condition not in self.conditions:
+            self.conditions.append(condition)
 
     def note(
         self, reason: Reason, message: str, *, node: NodeName | None = None, resolve: str = ""

@@ -88,7 +88,7 @@ def _not_initialised(desired: DesiredVm, _: Observation, tree: Tree) -> tuple[Co
     hint = f"run 'ckptree init {desired.vm}'"
     if tree.home is None:
         message = f"{desired.dataset} does not exist"
-    elif properties.VM not in tree.home.properties:
+    elif properties.VM not in tree.home.properties or properties.BRANCH in tree.home.properties:
         message = f"{desired.dataset} exists and is not a home of ckptree yet"
     elif tree.home.properties[properties.VM] != desired.vm:
         owner = tree.home.properties[properties.VM]

@@ -67,6 +67,8 @@ def make_plan(
 def _decide(draft: Draft) -> None:
     head.settle_head(draft)
     head.tidy_head(draft)
+    head.tidy_dormant(draft)
+    collect.collect_garbage(draft)
     identity.settle_identity(draft)
     removals.check_structure(draft)
     draft.begin_captures()
@@ -85,6 +87,9 @@ def _decide(draft: Draft) -> None:
 
 def _decide_purge(draft: Draft) -> None:
     draft.settles_current = False
+    if not draft.confirmed:
+        draft.unconfirmed("nothing is purged")
+        return
     if head.report_wrong_link(draft):
         return
     destroy.destroy_doomed(draft, _doomed(draft, timedelta(0)))

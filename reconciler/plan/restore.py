@@ -41,7 +41,8 @@ def restore_if_asked(draft: Draft) -> None:
     if current in draft.captured or _was_being_captured(draft, current):
         draft.capturing = current
         return
-    asked_again = draft.desired.restore.again != draft.journal.again
+    again = draft.desired.restore.again
+    asked_again = again is not None and again != draft.journal.again
     if asked_again or current != draft.journal.current:
         differs, unsaved = draft.started_on != current, draft.started_unsaved
     else:

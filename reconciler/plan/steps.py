@@ -27,6 +27,7 @@ from reconciler.model.steps import (
     CloneDataset,
     DatasetRef,
     Destroy,
+    EnsureSaved,
     EnsureUnused,
     Hold,
     Mount,
@@ -50,7 +51,7 @@ def steps_of(vm: VmName, home: Dataset, action: Action) -> tuple[Step, ...]:
     """Write the steps of ACTION for VM, whose home is HOME."""
     match action:
         case Relink(home=at, branch=branch):
-            return (Mount(branch), SwitchLink(at, branch, None, None))
+            return (EnsureUnused(branch), Mount(branch), SwitchLink(at, branch, None, None))
         case Tidy():
             return _tidy(action)
         case Annotate():
@@ -72,11 +73,8 @@ def steps_of(vm: VmName, home: Dataset, action: Action) -> tuple[Step, ...]:
             return tuple(SetProperties(node.guard, mark) for node in nodes)
         case DestroyNodes(promote=promote, targets=targets):
             return (*_promotes(home, promote), Destroy(targets))
-        case Collect(targets=targets, rollbacks=rollbacks):
-            back = tuple(Rollback(dataset, snapshot) for dataset, snapshot in rollbacks)
-            # A rollback leaves a little that counts as written (seen: 1 KiB, OpenZFS 2.3).
-            settle = (SettleBranch(action.branch),) if rollbacks else ()
-            return (*back, *settle, *((Destroy(targets),) if targets else ()))
+        case Collect():
+            return _collect(action)
         case _:
             assert_never(action)
 
@@ -140,6 +138,8 @@ def _restore(vm: VmName, home: Dataset, action: Restore) -> tuple[Step, ...]:
     if action.before is not None:
         unused = (EnsureUnused(action.before, action.before_volumes),)
         leave = (SetCanmount(action.before, "noauto"), Unmount(action.before))
+        if action.left is Left.CLEAN:
+            unused = (*unused, EnsureSaved(action.before))
     return (
         *unused,
         *(_take(action.save) if action.save is not None else ()),
@@ -151,6 +151,22 @@ def _restore(vm: VmName, home: Dataset, action: Restore) -> tuple[Step, ...]:
         SetCanmount(target, "on"),
         *leave,
     )
+
+
+def _collect(action: Collect) -> tuple[Step, ...]:
+    steps: list[Step] = []
+    if action.saved:
+        steps.append(EnsureSaved(action.branch))
+    if action.rollbacks:
+        names = (dataset.name for dataset, _ in action.rollbacks)
+        volumes = tuple(name.leaf for name in names if name != action.branch.name)
+        steps.append(EnsureUnused(action.branch, volumes))
+        steps += (Rollback(dataset, snapshot) for dataset, snapshot in action.rollbacks)
+        # A rollback leaves a little that counts as written (seen: 1 KiB, OpenZFS 2.3).
+        steps.append(SettleBranch(action.branch))
+    if action.targets:
+        steps.append(Destroy(action.targets))
+    return tuple(steps)
 
 
 def _annotate(action: Annotate) -> tuple[Step, ...]:

@@ -162,6 +162,9 @@ class MemoryZfs:
             properties = _changed(self._dataset(target).properties, changes)
             self._state.change_dataset(target, properties=properties)
 
+    def sync(self, dataset: Dataset) -> None:
+        """Do nothing: in memory all counts at once."""
+
     def set_canmount(self, name: Dataset, value: str) -> None:
         """Set canmount as the contract says."""
         record = self._dataset(name)

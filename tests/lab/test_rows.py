@@ -81,9 +81,9 @@ def test_a_new_child_of_another_node_waits_and_says_what_would_resolve_it(
     assert "b-1@elsewhere" not in operator.snapshots()
 
 
-def test_a_manual_node_waits_for_take(operator: Operator) -> None:
+def test_a_manual_node_waits_for_a_person(operator: Operator) -> None:
     operator.write("base: {when: manual}")
-    assert "ckptree take web base" in operator.apply(code=3).text
+    assert "when: now" in operator.apply(code=3).text
     assert operator.snapshots() == set()
 
 

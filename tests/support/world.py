@@ -16,6 +16,7 @@ from reconciler.model.plan import Plan
 from reconciler.model.tree import Tree, derive_tree
 from reconciler.names import Dataset, NodeName, VmName
 from reconciler.observe.observer import observe
+from reconciler.plan.document import SavedPlan
 from reconciler.plan.planner import make_plan
 from reconciler.simulate.host import MemoryFiles
 from reconciler.simulate.zfs import MemoryZfs
@@ -123,8 +124,9 @@ class World:
         confirm: bool = False,
         purge: bool = False,
         fuse: Fuse | None = None,
+        saved: SavedPlan | None = None,
     ) -> Result:
-        wish = Wish(by="test", confirm=confirm, purge=purge)
+        wish = Wish(by="test", confirm=confirm, purge=purge, saved=saved)
         return apply(vm, self.hands(fuse), IDENTITY, lambda: self.now, wish, lambda _: None)
 
     def approve(self, plan: Plan) -> None:

@@ -11,7 +11,7 @@ from reconciler.drivers.command import run
 from reconciler.drivers.zfs.listing import parse_holds
 from reconciler.drivers.zfs.reader import Scope
 from reconciler.drivers.zfs.writer import ITSELF, HostWriter, Refused, datasets_of
-from reconciler.errors import CommandFailed, ObservationFailed
+from reconciler.errors import CommandFailed, ObservationFailed, ZfsErrorKind, ZfsRefused
 from reconciler.model.properties import HOLD
 from reconciler.model.steps import DatasetRef, Ref, SnapshotRef
 from reconciler.names import Dataset, Snapshot
@@ -27,6 +27,13 @@ class CommandZfs(HostWriter):
     def name(self) -> str:
         """The write path's name."""
         return "zfs command"
+
+    def sync(self, dataset: Dataset) -> None:
+        """Sync as the contract says."""
+        try:
+            run([self._zpool, "sync", dataset.pool], timeout=_TIMEOUT)
+        except CommandFailed as error:
+            raise ZfsRefused(ZfsErrorKind.OTHER, dataset.pool, error.stderr.strip()) from error
 
     def _write(self, *words: str) -> None:
         try:

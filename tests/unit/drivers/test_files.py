@@ -81,3 +81,14 @@ def test_the_homes_own_links_lead_through_the_link(tmp_path: Path) -> None:
     assert (tmp_path / "disk0.img").readlink() == Path("current/disk0.img")
     assert (tmp_path / "real.img").read_text() == "a file of the operator"
     assert RealFiles().link_disks(str(tmp_path), ["disk0.img"]) == []
+
+
+def test_a_disk_that_lies_elsewhere_is_none_of_the_branch(tmp_path: Path) -> None:
+    branch = tmp_path / "b-1"
+    branch.mkdir()
+    (tmp_path / "elsewhere.img").touch()
+    (branch / "disk0.img").symlink_to(tmp_path / "elsewhere.img")
+    assert RealFiles().missing(str(branch), BRANCH, ["disk0.img"], []) == ["disk0.img"]
+    (branch / "real.img").touch()
+    (branch / "alias.img").symlink_to("real.img")
+    assert RealFiles().missing(str(branch), BRANCH, ["real.img", "alias.img"], []) == []

@@ -118,3 +118,31 @@ def test_two_hundred_nodes_in_sixty_branches_are_planned_well_below_a_second() -
         plan = make_plan(file, observation, world.now)
         assert time.process_time() - start < 0.5
         assert len(plan.actions) == actions
+
+
+BOTH: Nested = {"a": {"b": {}}}
+ALONE: Nested = {"a": {}}
+
+
+def test_a_saved_plan_counts_its_graces_from_when_it_is_carried_out() -> None:
+    world = World()
+    world.apply(desired(BOTH))
+    world.apply(desired(BOTH, current=NodeName("a")))
+    file = desired(ALONE, current=NodeName("a"))
+    (saved,) = read_plan_document(plan_document((world.plan(file),)), "plan.json")
+    world.pass_time(hours=30)
+    result = world.apply(file, saved=saved)
+    assert result.left.actions == ()
+    assert world.tree.nodes[NodeName("b")].retired == world.now
+
+
+def test_a_saved_plan_that_time_has_made_another_one_is_refused() -> None:
+    world = World()
+    world.apply(desired(BOTH))
+    world.apply(desired(BOTH, current=NodeName("a")))
+    world.apply(desired(ALONE, current=NodeName("a")))
+    file = desired({"a": {"c": {}}}, current=NodeName("a"))
+    (saved,) = read_plan_document(plan_document((world.plan(file),)), "plan.json")
+    world.pass_time(hours=30)
+    with pytest.raises(PlanStale, match="a grace or an expiry has ended"):
+        world.apply(file, saved=saved)

@@ -18,6 +18,7 @@ from reconciler.model.desired import (
     MemoryWish,
     RestorePolicy,
     Unsaved,
+    VolumeDisk,
     When,
 )
 from reconciler.model.journal import Applied, Forgotten, Left
@@ -105,7 +106,7 @@ def test_a_manual_node_waits_to_be_taken() -> None:
     plan = World().plan(desired({"a": {}}, {"a": {"when": When.MANUAL}}))
     assert (
         message(plan, Reason.WHEN_MANUAL)
-        == "a is taken by hand -> take it with 'ckptree take web a'"
+        == "a is taken by hand -> write 'when: now' at it when it is to be taken"
     )
 
 
@@ -140,7 +141,8 @@ def test_nothing_is_captured_from_a_head_that_lacks_a_disk() -> None:
     plan = world.plan(desired({"a": {}}, disks=(volume,)))
     assert not plan.actions
     assert message(plan, Reason.DISK_MISSING) == (
-        "not taken: a; the head has no disk1 -> create the disk in the head, or remove it from 'disks'"
+        "not taken: a; the head has no disk1"
+        " -> create it in the head and run 'ckptree init web', or remove it from 'disks'"
     )
 
 
@@ -451,3 +453,26 @@ def test_a_node_under_another_parent_is_refused_and_nothing_is_retired() -> None
     plan = world.plan(desired({"a": {"c": {}}, "b": {}}))
     assert not plan.actions
     assert Reason.PARENT_IMMUTABLE in reasons(plan)
+
+
+def test_a_volume_that_is_not_taken_as_a_disk_yet_keeps_every_checkpoint_waiting() -> None:
+    world = World(volumes=("disk1",))
+    world.zfs.create_volume(HOME.child("b-1").child("disk2"))
+    file = desired({"a": {}}, disks=(VolumeDisk("disk1"), VolumeDisk("disk2")))
+    assert "'ckptree init web'" in message(world.plan(file), Reason.DISK_MISSING)
+
+
+def test_taking_again_out_of_the_file_restores_nothing() -> None:
+    world = World()
+    policy = RestorePolicy(again="one")
+    world.apply(desired({"a": {}}, current=A, restore=policy))
+    world.write("work")
+    assert not world.plan(desired({"a": {}}, current=A)).actions
+
+
+def test_a_name_that_a_renamed_node_had_is_free_again() -> None:
+    world = World()
+    world.apply(desired({"a": {}}))
+    world.apply(desired({"x": {}}, {"x": {"was": A}}))
+    result = world.apply(desired({"x": {"a": {}}}, {"x": {"was": NodeName("older")}}))
+    assert kinds(result.done) == [Capture]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from reconciler.errors import ZfsRefused
 from reconciler.model.actions import DestroyNodes, Restore, Retire, Revive, Tidy
 from reconciler.model.desired import Prune, PruneMode
 from reconciler.model.observed import LinkTo
@@ -284,3 +285,29 @@ def test_a_removal_below_which_the_guest_stands_on_an_automatic_node_is_refused(
     plan = world.plan(desired({"a": {}}))
     assert not plan.actions
     assert "the guest descends from auto-" in message(plan, Reason.WOULD_DROP_HEAD)
+
+
+def test_a_refused_destroy_gives_up_nothing_of_the_branch() -> None:
+    fork = desired({"a": {"x": {}}}, {"x": {"fork": True}})
+    world = world_with(desired({"a": {}}), fork)
+    file = desired({"a": {}})
+    world.apply(file)
+    world.pass_time(hours=25)
+    branch = HOME.child("b-2")
+    world.zfs.open(branch)
+    with pytest.raises(ZfsRefused):
+        world.apply(file)
+    world.zfs.write(branch, "by hand", 4096)
+    world.zfs.close(branch)
+    world.apply(file)
+    assert world.zfs.content(branch) == "by hand"
+
+
+def test_a_purge_without_a_journal_waits_and_says_so() -> None:
+    world = forked()
+    file = desired({"a": {"d": {}}}, current=A)
+    world.apply(file)
+    world.journal.records = None
+    plan = world.plan(file, purge=True)
+    assert not plan.actions
+    assert "nothing is purged" in message(plan, Reason.UNCONFIRMED)
