@@ -76,7 +76,7 @@ class ZfsWriter(Protocol):
         """Release our hold on every snapshot; one not held, or gone, is fine."""
 
     def create(self, name: Dataset, properties: Mapping[str, str], *, canmount: str) -> None:
-        """Create a filesystem, unmounted.
+        """Create a filesystem, unmounted, with atime=off: reading a disk must not look like a write.
 
         Raises ZfsRefused: EXISTS, NOT_FOUND (its parent), INVALID (below a volume), NO_SPACE.
         """

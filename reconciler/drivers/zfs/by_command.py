@@ -69,7 +69,8 @@ class CommandZfs(HostWriter):
         self._write("release", HOLD, *snapshots)
 
     def _create(self, name: Dataset, properties: Mapping[str, str], canmount: str) -> None:
-        self._write("create", "-u", *_options({**properties, "canmount": canmount}), name)
+        native = {"canmount": canmount, "atime": "off"}
+        self._write("create", "-u", *_options({**properties, **native}), name)
 
     def _clone(
         self, origin: Snapshot, target: Dataset, properties: Mapping[str, str], *, volume: bool
