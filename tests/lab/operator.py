@@ -105,7 +105,8 @@ class Operator:
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """A process that has the disk open, as a guest's would."""
-        guest = subprocess.Popen(["sleep", "600"], stdin=self.disk.open("rb"))
+        with self.disk.open("rb") as disk:
+            guest = subprocess.Popen(["sleep", "600"], stdin=disk)
         try:
             yield
         finally:

@@ -467,14 +467,11 @@ def test_a_name_that_something_foreign_has_gets_a_suffix(operator: Operator) -> 
 def test_two_writers_take_turns(operator: Operator) -> None:
     operator.write("base:")
     journal = operator.path / ".ckptree" / "journal.jsonl"
-    holder = subprocess.Popen(
-        ["flock", str(journal), "sh", "-c", "echo locked; sleep 3"], stdout=subprocess.PIPE
-    )
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == b"locked\n"
-    outcome = operator.apply()
-    assert "waiting for" in outcome.err
-    holder.wait()
+    other = ["flock", str(journal), "sh", "-c", "echo locked; sleep 3"]
+    with subprocess.Popen(other, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"locked\n"
+        assert "waiting for" in operator.apply().err
 
 
 def test_init_makes_a_home_and_asks_for_the_disks(operator: Operator, tmp_path: Path) -> None:
