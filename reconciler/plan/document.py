@@ -77,8 +77,6 @@ def to_json(value: object) -> Json:
         return properties.encode_time(value)
     if isinstance(value, tuple | list):
         return [to_json(item) for item in value]
-    if isinstance(value, dict):
-        return {str(key): to_json(item) for key, item in value.items()}
     names = [field.name for field in fields(value)]  # type: ignore[arg-type]
     body: dict[str, Json] = {"kind": type(value).__name__}
     body.update((name, to_json(getattr(value, name))) for name in names)

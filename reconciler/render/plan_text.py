@@ -106,10 +106,6 @@ def _losses(page: Page, title: str, losses: Sequence[LossView], style: Style) ->
         page.line(loss.what, first=["  ", sign, " ", Span(amount, Role.LOSS)])
 
 
-def _signed(action: ActionView, style: Style) -> str:
-    return f"{sign_text(action.mark, style)} {action.verb}"
-
-
 def _action(page: Page, action: ActionView, style: Style) -> None:
     role = _ROLES[action.mark]
     first: list[Piece] = [
