@@ -90,3 +90,7 @@ class PlanRefused(CkptreeError):
 
 class StepFailed(CkptreeError):
     """A step of a plan that could not be carried out; the steps before it stand."""
+
+
+class HoldLost(StepFailed):
+    """A guest was no longer frozen when that was to end: what was taken of its disks may not fit its memory."""

@@ -10,3 +10,6 @@ VMS = PREFIX / "ckptree" / "vms.d"
 
 CONFIG = PREFIX / "ckptree" / "ckptree.yaml"
 """The host's own settings; need not exist."""
+
+RUN = Path("/var/run/ckptree")
+"""The sockets of the keepers, one for each guest that runs; empty after a boot."""

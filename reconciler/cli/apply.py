@@ -29,26 +29,47 @@ def command(session: Session, what: tuple[str, ...], confirm: bool, as_json: boo
 
     Exit codes tell what is left to do afterwards: 0 nothing, 2 changes, 3 blocked or waiting for a person; 1 error.
     """
+    from reconciler.cli.groups import take_groups
     from reconciler.plan.document import plan_document
     from reconciler.render.plan_text import render_plans
 
     saved = _saved_plans(session, what)
     names = tuple(saved) if saved is not None else what
-    left: list[Plan] = []
-    failed = session.faulty and not names
-    for vm in session.select(names):
+    vms = session.select(names)
+    left, failed = _apply_each(session, vms, saved, confirm=confirm, quiet=as_json)
+    if saved is None:
+        taken, broken = take_groups(session, vms, quiet=as_json)
+        # What hangs on a checkpoint of a group can go on only now.
+        more, late = _apply_each(session, [vm for vm in vms if vm.vm in taken], None, quiet=as_json)
+        left.update(more)
+        failed = failed or broken or late
+    plans = tuple(left.values())
+    if as_json:
+        click.echo(plan_document(plans), nl=False)
+    elif remaining := tuple(plan for plan in plans if plan.actions or plan.conditions):
+        click.echo(render_plans(remaining, session.style), nl=False)
+    return exit_code_of(plans, faulty=failed or (session.faulty and not names))
+
+
+def _apply_each(
+    session: Session,
+    vms: Sequence[DesiredVm],
+    saved: dict[VmName, SavedPlan] | None,
+    *,
+    confirm: bool = False,
+    quiet: bool,
+) -> tuple[dict[VmName, Plan], bool]:
+    """Apply VMS one by one; gives what is left to do for each, and whether any failed."""
+    left = {}
+    failed = False
+    for vm in vms:
         try:
             given = None if saved is None else saved[vm.vm]
-            left.append(apply_one(session, vm, confirm=confirm, saved=given, quiet=as_json))
+            left[vm.vm] = apply_one(session, vm, confirm=confirm, saved=given, quiet=quiet)
         except CkptreeError as error:
             click.echo(f"ckptree: {vm.vm}: {error}", err=True)
             failed = True
-    if as_json:
-        click.echo(plan_document(tuple(left)), nl=False)
-    elif any(plan.actions or plan.conditions for plan in left):
-        remaining = tuple(plan for plan in left if plan.actions or plan.conditions)
-        click.echo(render_plans(remaining, session.style), nl=False)
-    return exit_code_of(left, faulty=failed)
+    return left, failed
 
 
 def apply_one(

@@ -21,6 +21,8 @@ _COMMANDS = {
     "apply": "Make what exists equal to the documents.",
     "tree": "Show the checkpoints that exist, those desired, and where each guest is.",
     "status": "Show how far each VM is.",
+    "start": "Start a guest that ckptree runs, from its memory where that fits its disks.",
+    "stop": "Shut a guest down that ckptree runs.",
     "init": "Make a VM's home and first branch, or turn an existing dataset into one.",
     "purge": "Destroy a VM's retired checkpoints now, before their grace is over.",
     "approve": "Allow a removal that waits for approval.",

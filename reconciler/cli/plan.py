@@ -20,6 +20,7 @@ def command(session: Session, vms: tuple[str, ...], output: Path | None, as_json
 
     Exit codes: 0 nothing to do, 2 changes, 3 blocked or waiting for approval, 1 error.
     """
+    from reconciler.cli.groups import with_groups
     from reconciler.execute.rehearsal import rehearse
     from reconciler.plan.document import plan_document
     from reconciler.plan.planner import make_plan
@@ -35,6 +36,8 @@ def command(session: Session, vms: tuple[str, ...], output: Path | None, as_json
             output.write_text(plan_document(plans), encoding="utf-8")
         except OSError as error:
             raise CkptreeError(f"{output} cannot be written: {error.strerror}") from error
+    # A saved plan is of one VM each; what is taken together is taken by 'apply' without one.
+    plans = with_groups(plans, observed, session)
     if as_json:
         click.echo(plan_document(plans), nl=False)
     else:

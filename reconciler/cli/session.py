@@ -150,7 +150,9 @@ class Session:
             reading = readings[vm.dataset]
             home = reading.dataset(vm.dataset)
             hands = self._hands(vm, home.mountpoint if home is not None and home.mounted else None)
-            seen = observe(vm, hands.zfs, hands.files, hands.journal, self.identity, reading)
+            seen = observe(
+                vm, hands.zfs, hands.files, hands.guest, hands.journal, self.identity, reading
+            )
             found.append(Observed(vm, hands, seen))
         return tuple(found)
 
@@ -166,6 +168,7 @@ class Session:
 
     def _hands(self, vm: DesiredVm, path: str | None) -> Hands:
         from reconciler.drivers.files import RealFiles
+        from reconciler.drivers.guests.choose import guest_of
         from reconciler.drivers.journal import FileJournal, NoJournal
 
         def waiting(text: str) -> None:
@@ -175,7 +178,8 @@ class Session:
         if path is not None:
             journal = FileJournal(path, waiting)
         place = Place(vm.vm, vm.dataset, path or f"/{vm.dataset}")
-        return Hands(self.choice.zfs, RealFiles(), journal, place)
+        guest = guest_of(vm, place.path)
+        return Hands(self.choice.zfs, RealFiles(), guest, journal, place)
 
 
 def now() -> datetime:

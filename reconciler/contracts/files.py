@@ -32,6 +32,18 @@ class Files(Protocol):
         Raises StepFailed, naming every disk that is not there.
         """
 
+    def memory_path(self, branch: str, dataset: Dataset, memory: str) -> str:
+        """Tell the absolute path of MEMORY, which is relative to BRANCH, where DATASET is mounted."""
+
+    def prepare_memory(self, branch: str, dataset: Dataset, memory: str) -> None:
+        """Make the folder of MEMORY (mode 0700) and remove what an interrupted run left at it. Raises StepFailed."""
+
+    def live_memory(self, branch: str, dataset: Dataset) -> Sequence[str]:
+        """Name the files of RAM in BRANCH that nothing has resumed, relative to it. Raises ObservationFailed."""
+
+    def drop_memory(self, branch: str, dataset: Dataset, memory: str) -> None:
+        """Remove the files of RAM at MEMORY; absent is fine. Raises StepFailed."""
+
     def link_disks(self, home: str, names: Sequence[str]) -> Sequence[str]:
         """Make HOME/NAME lead to HOME/current/NAME for each disk, so that the guest's definition may name it so.
 

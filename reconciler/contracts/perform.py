@@ -4,18 +4,22 @@ It decides nothing and remembers nothing. Who calls it (``execute``, ``simulate`
 the order.
 """
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import assert_never
 
 from reconciler.contracts.files import Files
+from reconciler.contracts.guest import Guest
 from reconciler.contracts.zfs import Zfs
-from reconciler.errors import StepFailed, ZfsErrorKind, ZfsRefused
+from reconciler.errors import CkptreeError, HoldLost, StepFailed, ZfsErrorKind, ZfsRefused
 from reconciler.model import properties
 from reconciler.model.observed import LinkAbsent, Running
 from reconciler.model.steps import (
     CloneDataset,
     DatasetRef,
     Destroy,
+    DropMemory,
     EnsureSaved,
     EnsureUnused,
     Hold,
@@ -27,13 +31,17 @@ from reconciler.model.steps import (
     SetCanmount,
     SetProperties,
     SettleBranch,
+    SnapshotRef,
+    StartGuest,
     Step,
+    StopGuest,
     SwitchLink,
+    TakeFrozen,
     TakeSnapshots,
     Unmount,
 )
 from reconciler.model.tree import derive_tree
-from reconciler.names import Dataset, VmName
+from reconciler.names import Dataset, Snapshot, VmName
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +57,7 @@ class Place:
         return f"{self.path}/{branch.leaf}"
 
 
-def perform(step: Step, zfs: Zfs, files: Files, place: Place) -> None:  # noqa: C901 - one case a step
+def perform(step: Step, zfs: Zfs, files: Files, guest: Guest, place: Place) -> None:  # noqa: C901 - one case a step
     """Carry out STEP; raises ZfsRefused or StepFailed, and then it has not happened."""
     match step:
         case TakeSnapshots(_, snapshots, values):
@@ -85,6 +93,17 @@ def perform(step: Step, zfs: Zfs, files: Files, place: Place) -> None:  # noqa: 
         case SwitchLink(_, branch):
             _guard(zfs, branch)
             files.switch_link(place.path, branch.name.leaf)
+        case TakeFrozen():
+            _guard(zfs, step.branch)
+            _take_frozen(step, zfs, files, guest, place)
+        case StopGuest(_, now):
+            guest.stop(now=now)
+        case StartGuest():
+            _guard(zfs, step.branch)
+            _start(step, files, guest, place)
+        case DropMemory(branch, memory):
+            _guard(zfs, branch)
+            files.drop_memory(place.path_of(branch.name), branch.name, memory)
         case Promote(clones):
             _guard(zfs, *clones)
             zfs.promote([ref.name for ref in clones])
@@ -108,6 +127,42 @@ def _guard(zfs: Zfs, *refs: Ref) -> None:
         if found[ref.name] != ref.guid:
             detail = f"guid {found[ref.name]}, the plan saw {ref.guid}"
             raise ZfsRefused(ZfsErrorKind.GUID_CHANGED, ref.name, detail)
+
+
+def _take_frozen(step: TakeFrozen, zfs: Zfs, files: Files, guest: Guest, place: Place) -> None:
+    path, dataset = place.path_of(step.branch.name), step.branch.name
+    files.prepare_memory(path, dataset, step.memory)
+    try:
+        with guest.frozen(files.memory_path(path, dataset, step.memory)) as hold:
+            for take in step.takes:
+                zfs.snapshot(take.snapshots, dict(take.properties))
+            if step.ends:
+                hold.end()
+    except CkptreeError as error:
+        if guest.state().running is not Running.OFF:
+            # Nobody may ever resume what the guest went on from. Where it is off, its RAM waits for its start.
+            with suppress(CkptreeError):
+                files.drop_memory(path, dataset, step.memory)
+            if isinstance(error, HoldLost):
+                undo_snapshots(zfs, [name for take in step.takes for name in take.snapshots])
+        raise
+
+
+def undo_snapshots(zfs: Zfs, snapshots: Sequence[Snapshot]) -> None:
+    """Destroy SNAPSHOTS, taken a moment ago of a guest that was no longer frozen: they are not what they say."""
+    found = zfs.guids(snapshots)
+    zfs.destroy([SnapshotRef(name, found[name]) for name in snapshots if name in found])
+
+
+def _start(step: StartGuest, files: Files, guest: Guest, place: Place) -> None:
+    path, dataset = place.path_of(step.branch.name), step.branch.name
+    missing = files.missing(path, dataset, step.files, step.volumes)
+    if missing:
+        raise StepFailed(f"{dataset} has no {', '.join(missing)}, so the guest is not started")
+    for memory in files.live_memory(path, dataset):
+        if memory != step.memory:
+            files.drop_memory(path, dataset, memory)
+    guest.start(None if step.memory is None else files.memory_path(path, dataset, step.memory))
 
 
 def _settle(zfs: Zfs, place: Place, branch: DatasetRef, before: str | None) -> None:

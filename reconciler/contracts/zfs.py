@@ -66,6 +66,12 @@ class ZfsWriter(Protocol):
         Raises ZfsRefused: EXISTS, NOT_FOUND, NO_SPACE, INVALID (two pools, two of one dataset).
         """
 
+    def snapshot_sets(self, sets: Sequence[tuple[Sequence[Snapshot], Mapping[str, str]]]) -> None:
+        """Take the snapshots of all SETS in one transaction group, each set with its own properties.
+
+        Raises ZfsRefused as ``snapshot`` does, and then none is taken.
+        """
+
     def hold(self, snapshots: Sequence[Snapshot]) -> None:
         """Hold every snapshot with our tag; one already held is fine.
 

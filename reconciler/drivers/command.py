@@ -2,7 +2,8 @@
 
 Every program is started from an argument list and an absolute path, with a small fixed
 environment, no standard input, a time limit and a bound on its output; never through a shell.
-What a program's output means is the caller's business.
+What a program's output means is the caller's business. A program that is to live long (``launch``)
+has no time limit: whoever starts it looks after it.
 """
 
 import logging
@@ -10,12 +11,12 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
 from typing import IO
 
 from reconciler.errors import CommandFailed
@@ -38,12 +39,19 @@ _PATIENCE = 2.0  # seconds for a killed process, or for a pipe that a program's 
 _log = logging.getLogger(__name__)
 
 
+_shared: list[int] = []
+_sharing = (
+    Lock()
+)  # also while a program is started: none may get a descriptor that was closed meanwhile
+
+
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """What a program that ended with exit code 0 wrote; bytes that are no UTF-8 as surrogates."""
+    """What a program that ended well wrote; bytes that are no UTF-8 as surrogates."""
 
     stdout: str
     stderr: str
+    code: int = 0
 
 
 def run(
@@ -51,15 +59,21 @@ def run(
     *,
     timeout: float,
     input: str | None = None,  # noqa: A002 - the word of the standard library
+    cwd: str = "/",
+    codes: Collection[int] = (0,),
+    shares: bool = True,
 ) -> Completed:
-    """Run a program to its end, TIMEOUT in seconds, INPUT as its standard input.
+    """Run a program to its end in folder CWD, TIMEOUT in seconds, INPUT as its standard input.
 
+    SHARES is false for a program that leaves a process behind, which must not get what is ``shared``.
     A name without a slash is looked for in TRUSTED. Raises CommandFailed: no such program, an
-    exit code other than 0, the time limit (no exit code), too much output.
+    exit code that is not one of CODES, the time limit (no exit code), too much output.
     """
     words = tuple(argv)
     started = time.monotonic()
-    process = _start(words, wants_input=input is not None)
+    with _sharing:
+        descriptors = tuple(_shared) if shares else ()
+        process = _start(words, wants_input=input is not None, cwd=cwd, descriptors=descriptors)
     streams = _Streams(process, None if input is None else input.encode())
     try:
         code: int | None = process.wait(timeout)
@@ -74,9 +88,57 @@ def run(
     complaint = stderr.decode("utf-8", "replace")
     if too_much:
         raise CommandFailed(words, code, f"more than {LONGEST_OUTPUT} bytes of output")
-    if code != 0:
+    if code is None or code not in codes:
         raise CommandFailed(words, code, complaint)
-    return Completed(stdout.decode("utf-8", "surrogateescape"), complaint)
+    return Completed(stdout.decode("utf-8", "surrogateescape"), complaint, code)
+
+
+def launch(
+    argv: Sequence[str], *, cwd: str, output: int = subprocess.PIPE
+) -> subprocess.Popen[bytes]:
+    """Start a program that lives on, in folder CWD, and give it to the caller to look after.
+
+    Its standard input never says anything and never ends: a hypervisor may have the guest's console there, and would
+    read an end of file again and again.
+    What it writes on either stream goes to OUTPUT: a pipe that the caller must read, or a file descriptor. It has a
+    session of its own and outlives the caller: it ignores SIGPIPE, so that it does not die of writing to a reader
+    that is gone. Raises CommandFailed: no such program, or no such folder.
+    """
+    words = tuple(argv)
+    silent, kept_open = os.pipe()
+    try:
+        return subprocess.Popen(
+            [find(words[0]), *words[1:]],
+            stdin=silent,
+            pass_fds=(kept_open,),  # the program itself has the other end
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=_environment(),
+            cwd=cwd,
+            start_new_session=True,
+            restore_signals=False,  # the interpreter ignores SIGPIPE; so does what it starts then
+        )
+    except (OSError, ValueError) as error:
+        raise CommandFailed(words, _NOT_STARTED, str(error)) from error
+    finally:
+        os.close(silent)
+        os.close(kept_open)
+
+
+@contextmanager
+def shared(descriptor: int) -> Iterator[None]:
+    """Give DESCRIPTOR to every program that is run meanwhile.
+
+    Whoever is at its other end sees it closed only when they have ended, too: if we are killed, a program that we
+    started goes on by itself for a while.
+    """
+    with _sharing:
+        _shared.append(descriptor)
+    try:
+        yield
+    finally:
+        with _sharing:
+            _shared.remove(descriptor)
 
 
 @cache
@@ -91,15 +153,22 @@ def find(program: str) -> str:
     raise FileNotFoundError(f"there is no program {program} in {', '.join(TRUSTED)}")
 
 
-def _start(words: tuple[str, ...], *, wants_input: bool) -> subprocess.Popen[bytes]:
+def _environment() -> dict[str, str]:
+    return {"LC_ALL": "C", "PATH": ":".join(TRUSTED)}
+
+
+def _start(
+    words: tuple[str, ...], *, wants_input: bool, cwd: str, descriptors: tuple[int, ...]
+) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
             [find(words[0]), *words[1:]],
             stdin=subprocess.PIPE if wants_input else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={"LC_ALL": "C", "PATH": ":".join(TRUSTED)},
-            cwd="/",
+            env=_environment(),
+            cwd=cwd,
+            pass_fds=descriptors,
             start_new_session=True,  # an interrupt at the terminal must not stop zfs half-way
         )
     except (OSError, ValueError) as error:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from reconciler.drivers.storage import sync_directory
 from reconciler.drivers.users import find_users
-from reconciler.errors import StepFailed
+from reconciler.errors import ObservationFailed, StepFailed
 from reconciler.model.observed import GuestState, Link, LinkAbsent, LinkTo, LinkUnknown
+from reconciler.model.properties import MEMORY_BESIDE, MEMORY_FOLDER, MEMORY_SUFFIX
 from reconciler.names import Dataset
 
 LINK = "current"
@@ -72,6 +73,49 @@ class RealFiles:
             # bhyve would open such a disk read-only without a word.
             raise StepFailed(f"{', '.join(sealed)} of {dataset} cannot be written")
 
+    def memory_path(self, branch: str, dataset: Dataset, memory: str) -> str:  # noqa: ARG002
+        """Tell the path of RAM as the contract says."""
+        return f"{branch}/{memory}"
+
+    def prepare_memory(self, branch: str, dataset: Dataset, memory: str) -> None:
+        """Make the folder for RAM as the contract says."""
+        _require_mounted(branch, dataset)
+        folder = Path(branch, memory).parent
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            folder.chmod(0o700)
+            sync_directory(folder.parent)
+        except OSError as error:
+            raise StepFailed(f"{folder} cannot be made: {error.strerror}") from error
+        self.drop_memory(branch, dataset, memory)
+
+    def live_memory(self, branch: str, dataset: Dataset) -> Sequence[str]:
+        """Name the files of RAM as the contract says."""
+        folder = Path(branch, MEMORY_FOLDER)
+        try:
+            names = sorted(entry.name for entry in folder.iterdir())
+        except FileNotFoundError:
+            return ()
+        except OSError as error:
+            raise ObservationFailed(f"{folder} of {dataset}: {error.strerror}") from error
+        found = (
+            name for name in names if name.endswith(MEMORY_SUFFIX) and not name.startswith(".")
+        )
+        return tuple(f"{MEMORY_FOLDER}/{name}" for name in found)
+
+    def drop_memory(self, branch: str, dataset: Dataset, memory: str) -> None:
+        """Remove files of RAM as the contract says."""
+        _require_mounted(branch, dataset)
+        folder, name = Path(branch, memory).parent, Path(memory).name
+        if not folder.is_dir():
+            return
+        try:
+            for suffix in ("", *MEMORY_BESIDE):
+                (folder / f"{name}{suffix}").unlink(missing_ok=True)
+            sync_directory(folder)
+        except OSError as error:
+            raise StepFailed(f"{folder}/{name} cannot be removed: {error.strerror}") from error
+
     def link_disks(self, home: str, names: Sequence[str]) -> Sequence[str]:
         """Link the disks of the home as the contract says."""
         made = []
@@ -98,6 +142,12 @@ def _is_disk(branch: str, path: str) -> bool:
         return own and real.is_file()
     except OSError:
         return False
+
+
+def _require_mounted(branch: str, dataset: Dataset) -> None:
+    """Refuse to write into the folder that a branch which is not mounted leaves to its home."""
+    if not os.path.ismount(branch):
+        raise StepFailed(f"{dataset} is not mounted at {branch}")
 
 
 def _device(dataset: Dataset, name: str) -> Path:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from reconciler.errors import PlanStale
-from reconciler.execute.executor import Hands, Progress, carry_out
+from reconciler.execute.executor import Hands, Progress, carry_out, note_running
 from reconciler.execute.rehearsal import rehearse
 from reconciler.model import properties
 from reconciler.model.actions import Action, DestroyNodes
@@ -65,7 +65,7 @@ def apply(
     """Make VM equal to DESIRED as far as can be; raises CkptreeError at the first step that fails."""
 
     def look() -> Observation:
-        return observe(desired, hands.zfs, hands.files, hands.journal, identity)
+        return observe(desired, hands.zfs, hands.files, hands.guest, hands.journal, identity)
 
     def written_now() -> str:
         return properties.encode_time(clock())
@@ -81,6 +81,8 @@ def apply(
         if plan.hands_off:
             return Result(plan, plan)
         _finish_switch(observation, hands, written_now)
+        if observation.journal.stopped:
+            note_running(hands, written_now)
         _note_what_exists(desired, observation, hands, written_now, wish)
         carry_out(plan, desired, hands, by=wish.by, now=written_now, progress=progress)
         after = look()

@@ -8,13 +8,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from reconciler.contracts.files import Files
+from reconciler.contracts.guest import Guest
 from reconciler.contracts.journal import Journal
 from reconciler.contracts.perform import Place, perform
 from reconciler.contracts.zfs import Zfs
 from reconciler.errors import CkptreeError, StepFailed, ZfsErrorKind, ZfsRefused
 from reconciler.model.actions import Action, Restore
 from reconciler.model.desired import DesiredVm
-from reconciler.model.journal import Begun, Done, Failed, Intended, Switched, Switching
+from reconciler.model.journal import (
+    TAKE_AND_END,
+    Begun,
+    Done,
+    Failed,
+    GaveUp,
+    GuestSeen,
+    Intended,
+    Switched,
+    Switching,
+)
+from reconciler.model.observed import Running
 from reconciler.model.plan import Plan
 from reconciler.model.steps import (
     CloneDataset,
@@ -25,9 +37,12 @@ from reconciler.model.steps import (
     Rollback,
     SetProperties,
     Step,
+    StopGuest,
     SwitchLink,
+    TakeFrozen,
     TakeSnapshots,
 )
+from reconciler.plan.restore_steps import way_back
 from reconciler.plan.steps import steps_of
 
 Now = Callable[[], str]
@@ -42,6 +57,7 @@ class Hands:
 
     zfs: Zfs
     files: Files
+    guest: Guest
     journal: Journal
     place: Place
 
@@ -71,23 +87,77 @@ def carry_out(
     )
     for action in plan.actions:
         progress(action)
-        for step in steps_of(plan.vm, plan.home, action):
-            _carry_out_step(step, action, hands, now)
+        steps = steps_of(plan.vm, plan.home, action)
+        for number, step in enumerate(steps):
+            try:
+                _carry_out_step(step, action, hands, now)
+            except CkptreeError as error:
+                back = way_back(plan.home, action, number, steps)
+                if back:
+                    _go_back(back, action, error, hands, now)
+                raise
 
 
-def _carry_out_step(step: Step, action: Action, hands: Hands, now: Now) -> None:
-    hands.journal.append(Intended(at=now(), step=type(step).__name__, target=_target(step)))
+def carry_out_steps(
+    action: Action, desired: DesiredVm, hands: Hands, now: Now, *, done: int = 0
+) -> None:
+    """Carry out the steps of one ACTION for the VM DESIRED, but the first DONE of them, which have happened."""
+    for step in steps_of(desired.vm, desired.dataset, action)[done:]:
+        _carry_out_step(step, action, hands, now)
+
+
+def _go_back(
+    steps: tuple[Step, ...], action: Action, error: CkptreeError, hands: Hands, now: Now
+) -> None:
+    """Bring the guest back to where a restore took it from; raises StepFailed, which says what became of it."""
+    assert isinstance(action, Restore) and action.before is not None  # noqa: S101, PT018 - nothing else has a way back
+    if hands.guest.state().running is Running.RUNNING and not any(
+        isinstance(step, StopGuest | SwitchLink) for step in steps
+    ):
+        return  # it was not taken from where it was after all
+    before = action.before.name
+    try:
+        for step in steps:
+            _carry_out_step(step, None, hands, now)
+    except CkptreeError as second:
+        raise StepFailed(
+            f"{error}; and the guest could not be brought back to {before}: {second}"
+        ) from error
+    gave_up = GaveUp(at=now(), node=action.node, again=action.again, error=str(error))
+    hands.journal.append(gave_up)
+    how = "from its memory" if action.back_memory is not None else "from its disks"
+    raise StepFailed(f"{error}; the guest is back on {before} and was started {how}") from error
+
+
+def _carry_out_step(step: Step, action: Action | None, hands: Hands, now: Now) -> None:
+    hands.journal.append(Intended(at=now(), step=_name(step), target=_target(step)))
     if isinstance(step, SwitchLink):
         hands.journal.append(_switching(step, action, hands, now))
     try:
-        perform(step, hands.zfs, hands.files, hands.place)
+        perform(step, hands.zfs, hands.files, hands.guest, hands.place)
     except CkptreeError as error:
         hands.journal.append(Failed(at=now(), error=str(error)))
+        if isinstance(step, TakeFrozen | StopGuest):
+            note_running(hands, now)
         raise
     hands.journal.append(Switched(at=now()) if isinstance(step, SwitchLink) else Done(at=now()))
 
 
-def _switching(step: SwitchLink, action: Action, hands: Hands, now: Now) -> Switching:
+def note_running(hands: Hands, now: Now) -> bool:
+    """Write down that the guest runs, if it does: ckptree owes it no start. Tells whether it does."""
+    running = hands.guest.state().running is Running.RUNNING
+    if running:
+        hands.journal.append(GuestSeen(at=now(), running=True, by="ckptree"))
+    return running
+
+
+def _name(step: Step) -> str:
+    if isinstance(step, TakeFrozen) and step.ends:
+        return TAKE_AND_END
+    return type(step).__name__
+
+
+def _switching(step: SwitchLink, action: Action | None, hands: Hands, now: Now) -> Switching:
     guid = hands.zfs.guids([step.branch.name]).get(step.branch.name)
     if guid is None:
         raise ZfsRefused(ZfsErrorKind.NOT_FOUND, step.branch.name)
@@ -112,6 +182,8 @@ def _target(step: Step) -> str:
     match step:
         case TakeSnapshots(snapshots=snapshots):
             return " ".join(snapshots)
+        case TakeFrozen(takes=takes):
+            return " ".join(name for take in takes for name in take.snapshots)
         case Hold(snapshots=refs) | Promote(clones=refs) | Destroy(targets=refs):
             return " ".join(ref.name for ref in refs)
         case CloneDataset(target=target):

@@ -12,6 +12,7 @@ from reconciler.contracts.files import Files
 from reconciler.contracts.journal import Journal
 from reconciler.contracts.zfs import Zfs
 from reconciler.errors import CkptreeError
+from reconciler.execute.vm_bhyve_init import VmBhyveInit
 from reconciler.model import properties
 from reconciler.model.desired import DesiredVm
 from reconciler.model.journal import Confirmed
@@ -25,7 +26,7 @@ from reconciler.model.observed import (
 )
 from reconciler.model.tree import Branch, Tree, derive_tree
 from reconciler.names import Dataset, branch_name
-from reconciler.plan.steps import branch_properties
+from reconciler.plan.parts import branch_properties
 
 Say = Callable[[str], None]
 JournalAt = Callable[[str], Journal]
@@ -46,7 +47,9 @@ class Initialiser:
         identity: HostIdentity,
         by: str,
         say: Say,
+        definition: VmBhyveInit | None = None,
     ) -> None:
+        """DEFINITION takes care of what else than ZFS and the link the guest's hypervisor wants to be changed."""
         self._desired = desired
         self._zfs = zfs
         self._files = files
@@ -54,6 +57,7 @@ class Initialiser:
         self._identity = identity
         self._by = by
         self._say = say
+        self._definition = definition
         self._home = desired.dataset
         self._moving = Dataset(f"{desired.dataset}{_MOVING}")
 
@@ -71,6 +75,8 @@ class Initialiser:
                 f"{home.mountpoint}/current leads to no branch (see 'ckptree plan {self._desired.vm}')"
             )
         self._take_volumes(home.mountpoint, head)
+        if self._definition is not None:
+            self._definition.settle(home.mountpoint, f"{home.mountpoint}/{head.facts.name.leaf}")
         names = [disk.path for disk in self._desired.file_disks]
         names += [disk.name for disk in self._desired.volume_disks]
         for name in self._files.link_disks(home.mountpoint, names):
@@ -89,7 +95,9 @@ class Initialiser:
             )
         if home is not None and properties.VM in home.properties:
             self._require_ours(home)
+            self._check_definition(home, converting=False)
         elif home is not None and self._has_disks(home, reading):
+            self._check_definition(home, converting=True)
             self._require_convertible(home, reading)
             self._zfs.rename(self._home, self._moving)
             moving = self._read(self._moving)
@@ -97,6 +105,7 @@ class Initialiser:
         elif home is not None:
             if home.kind is not DatasetKind.FILESYSTEM:
                 raise CkptreeError(f"{self._home} is a volume (name a filesystem as 'dataset')")
+            self._check_definition(home, converting=False)
             self._zfs.set_properties(self._home, self._marks())
             self._say(f"marked {self._home} as the home of {self._desired.vm}")
         if home is None:
@@ -106,6 +115,14 @@ class Initialiser:
         if former is not None:
             self._move_in(former)
         self._zfs.mount(self._home)
+
+    def _check_definition(self, home: DatasetFacts, *, converting: bool) -> None:
+        if self._definition is None:
+            return
+        if home.mounted and home.mountpoint is not None:
+            self._definition.check(home.mountpoint, converting=converting)
+        elif converting:
+            raise CkptreeError(f"{self._home} is not mounted (run 'zfs mount {self._home}' first)")
 
     def _marks(self) -> dict[str, str]:
         return {

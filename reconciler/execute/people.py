@@ -27,7 +27,7 @@ def approve(
 ) -> tuple[NodeName, ...]:
     """Allow the removal that waits under DIGEST; gives the names. Raises CkptreeError if none does."""
     with hands.journal.locked(f"approve by {by}"):
-        observation = observe(desired, hands.zfs, hands.files, hands.journal, identity)
+        observation = observe(desired, hands.zfs, hands.files, hands.guest, hands.journal, identity)
         approval = make_plan(desired, observation, clock()).approval
         if approval is None:
             raise CkptreeError(
@@ -54,7 +54,7 @@ def forget(
     """Count the lost node TEXT as never taken. Raises CkptreeError if it is not lost."""
     node = NodeName(text)
     with hands.journal.locked(f"forget by {by}"):
-        observation = observe(desired, hands.zfs, hands.files, hands.journal, identity)
+        observation = observe(desired, hands.zfs, hands.files, hands.guest, hands.journal, identity)
         tree = derive_tree(desired.vm, observation.reading, observation.link)
         if observation.reading.gaps:
             raise CkptreeError(
@@ -73,7 +73,7 @@ def take_over(
 ) -> str:
     """Make this host the owner of the home; gives the owner before. Raises CkptreeError if it is that already."""
     with hands.journal.locked(f"take-over by {by}"):
-        observation = observe(desired, hands.zfs, hands.files, hands.journal, identity)
+        observation = observe(desired, hands.zfs, hands.files, hands.guest, hands.journal, identity)
         home = observation.reading.dataset(desired.dataset)
         if home is None or home.properties.get(properties.VM) != desired.vm:
             raise CkptreeError(

@@ -18,11 +18,16 @@ from reconciler.simulate.host import MemoryHost
 
 
 def rehearse(
-    plan: Plan, desired: DesiredVm, observation: Observation, *, purge: bool = False
+    plan: Plan,
+    desired: DesiredVm,
+    observation: Observation,
+    *,
+    purge: bool = False,
+    partly: bool = False,
 ) -> None:
     """Try PLAN out in memory; raises PlanRefused with what is wrong with it.
 
-    A PURGE may cut graces short, and need not reach the desired tree.
+    A PURGE may cut graces short; that, or one that says PARTLY, need not reach the desired tree.
     """
     if not plan.actions:
         return
@@ -42,7 +47,7 @@ def rehearse(
         _touched(untouchable, _foreign(after, plan, host)),
         _lost(before, after, plan, desired, purge=purge),
         _head(before, after, plan, desired),
-        "" if purge else _not_reached(after, plan, desired, plan.now),
+        "" if purge or partly else _not_reached(after, plan, desired, plan.now),
     ):
         if complaint:
             raise PlanRefused(

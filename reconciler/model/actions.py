@@ -25,11 +25,18 @@ class NewNode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capture:
-    """Take NODES, each the parent of the next, from BRANCH as it is now."""
+    """Take NODES, each the parent of the next, from BRANCH as it is now.
+
+    MEMORY is where the RAM goes that is kept with them, relative to the branch, RAM its size in bytes. With a GROUP it
+    is taken at one instant with those of other VMs, by ``execute.together``.
+    """
 
     nodes: tuple[NewNode, ...]
     branch: DatasetRef
     grade: Grade
+    memory: str | None = None
+    ram: int = 0
+    group: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +55,10 @@ class Restore:
 
     SAVE is the node that keeps the unsaved state of the branch BEFORE; UNSAVED is how many bytes that state has,
     LEFT what becomes of it. AGAIN is the file's token, written down with the switch.
+
+    RUNS tells that the guest runs and is stopped only when TARGET is ready, STARTS that it is started there, from
+    the RAM at MEMORY if given. SAVE_MEMORY is where its RAM is kept with SAVE, RAM its size in bytes; BACK_MEMORY is
+    what it goes on from on BEFORE if it cannot be started on TARGET.
     """
 
     node: NodeName
@@ -61,6 +72,30 @@ class Restore:
     left: Left
     unsaved: int
     again: str | None
+    runs: bool = False
+    starts: bool = False
+    memory: str | None = None
+    save_memory: str | None = None
+    back_memory: str | None = None
+    ram: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """Start the guest again, which ckptree stopped, on BRANCH, from the RAM at MEMORY if given."""
+
+    branch: DatasetRef
+    memory: str | None
+    volumes: tuple[str, ...]
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """Remove MEMORY, live files of RAM that an interrupted run left in BRANCH; nothing may ever resume them."""
+
+    branch: DatasetRef
+    memory: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +216,8 @@ Action = (
     | Capture
     | Fork
     | Restore
+    | Start
+    | Sweep
     | Retire
     | DestroyNodes
     | Collect

@@ -183,6 +183,7 @@ class DesiredNode:
     when: When = When.NOW
     fork: bool = False
     adopt: str | None = None
+    group: str | None = None
     was: NodeName | None = None
 
 

@@ -12,7 +12,8 @@ from typing import assert_never
 from reconciler.names import NodeName
 
 DESTROY, CLONE = "Destroy", "CloneDataset"
-"""How Intended names these two steps."""
+TAKE_FROZEN, TAKE_AND_END, STOP, START = "TakeFrozen", "TakeAndEnd", "StopGuest", "StartGuest"
+"""How Intended names these steps."""
 
 
 class Left(Enum):
@@ -142,6 +143,25 @@ class TakenOver:
     before: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestSeen:
+    """The guest was seen RUNNING, or a person BY stopped it for good: ckptree does not owe it a start any more."""
+
+    at: str
+    running: bool
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GaveUp:
+    """The restore of NODE, asked for with the token AGAIN, failed and was taken back; it is not tried again so."""
+
+    at: str
+    node: NodeName
+    again: str | None
+    error: str
+
+
 JournalRecord = (
     Begun
     | Intended
@@ -155,6 +175,8 @@ JournalRecord = (
     | Approved
     | Forgotten
     | TakenOver
+    | GuestSeen
+    | GaveUp
 )
 
 
@@ -169,7 +191,9 @@ class JournalFacts:
     ``capturing`` is the ``current`` that a plan which was not finished was to take, with ``again``.
     ``destroying`` are the targets of destroys that were begun, as their Intended names them: what is left of those
     datasets after a power cut is given up. ``left`` tells by guid how branches were left. ``approved`` are the guids
-    of nodes whose removal a person allowed. ``intended`` is the step that was last begun.
+    of nodes whose removal a person allowed. ``intended`` is the step that was last begun. ``stopped`` tells that
+    ckptree began to take the guest down and has not seen it running since: it owes it a start. ``gave_up`` is the
+    ``current`` whose restore failed, with ``again``, and why.
     """
 
     exists: bool = False
@@ -185,6 +209,8 @@ class JournalFacts:
     left: dict[int, Left] = field(default_factory=dict)
     approved: frozenset[int] = frozenset()
     intended: str = ""
+    stopped: bool = False
+    gave_up: tuple[NodeName, str | None, str] | None = None
 
 
 def facts_of(records: Iterable[JournalRecord] | None) -> JournalFacts:
@@ -213,6 +239,7 @@ def complete_switch(facts: JournalFacts) -> JournalFacts:
         position=switch.node or facts.position,
         switching=None,
         left=left,
+        gave_up=None,
         **restored,  # type: ignore[arg-type]
     )
 
@@ -222,12 +249,19 @@ def names_dataset(targets: str, name: str) -> bool:
     return f" {name} " in f" {targets} "
 
 
-def _with(facts: JournalFacts, record: JournalRecord) -> JournalFacts:
+def _with(facts: JournalFacts, record: JournalRecord) -> JournalFacts:  # noqa: C901 - one case a record
     match record:
         case Begun(capturing=node) if node is not None:
             return replace(facts, capturing=(node, record.again))
-        case Begun() | Done() | TakenOver():
+        case Begun() | TakenOver():
             return facts
+        case Done():
+            runs = facts.intended in {TAKE_FROZEN, START}
+            return replace(facts, stopped=facts.stopped and not runs)
+        case GuestSeen():
+            return replace(facts, stopped=False)
+        case GaveUp(node=node, again=again, error=error):
+            return replace(facts, gave_up=(node, again, error))
         case Intended():
             return _with_intent(facts, record)
         case Failed():
@@ -267,7 +301,8 @@ def _with(facts: JournalFacts, record: JournalRecord) -> JournalFacts:
 
 
 def _with_intent(facts: JournalFacts, intent: Intended) -> JournalFacts:
-    facts = replace(facts, intended=intent.step)
+    takes_down = intent.step in {TAKE_FROZEN, TAKE_AND_END, STOP}
+    facts = replace(facts, intended=intent.step, stopped=facts.stopped or takes_down)
     if intent.step == DESTROY:
         return replace(facts, destroying=(*facts.destroying, intent.target))
     if intent.step == CLONE and facts.destroying:  # a name that is given anew

@@ -123,6 +123,24 @@ class GuestState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ability:
+    """What can be done with a guest on this host, as its hypervisor stands now.
+
+    ``managed``: ckptree may stop and start it. ``memory``: the RAM of the guest, as it runs or would run, can be saved
+    and resumed; where not, ``why_not`` says why, as the end of a sentence. ``fingerprint`` is what must be the same
+    for saved RAM to be resumed (host, processor, hypervisor, devices: ``key=value`` words with ``;`` between them).
+    ``ram`` is the guest's RAM in bytes, 0 where unknown. ``longest_path`` is how long a memory file's path may be.
+    """
+
+    managed: bool = False
+    memory: bool = False
+    why_not: str = "the guest is not ckptree's to stop and start"
+    fingerprint: str = ""
+    ram: int = 0
+    longest_path: int = 1023
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PoolFacts:
     """The pool under a home. ``available`` is what the home may still write, in bytes."""
 
@@ -146,7 +164,8 @@ class Observation:
 
     ``journal`` counts an unfinished switch of the link as done exactly if the link shows it.
     ``missing_disks`` names the desired disks that the head has not. ``host`` is this host's name, ``host_id`` its
-    unchanging identity (kern.hostuuid, /etc/machine-id).
+    unchanging identity (kern.hostuuid, /etc/machine-id). ``live_memory`` names the files of RAM in the head, relative
+    to it, that nothing has resumed.
     """
 
     vm: VmName
@@ -158,3 +177,5 @@ class Observation:
     host: str
     host_id: str
     missing_disks: tuple[str, ...] = ()
+    ability: Ability = Ability()
+    live_memory: tuple[str, ...] = ()

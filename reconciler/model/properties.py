@@ -24,13 +24,23 @@ TAKEN = "ckptree:taken"
 ABOUT = "ckptree:about"
 LABELS = "ckptree:labels"
 FINGERPRINT = "ckptree:fingerprint"
+GROUP = "ckptree:group"
+"""On a node that was taken at one instant with those of other VMs: the name that they share."""
 RETIRED = "ckptree:retired"
 PROTECT = "ckptree:protect"
 EXPIRES = "ckptree:expires"
 
 ALL = (
-    VM, OWNER, BRANCH, BASELINE, NODE, GRADE, MEMORY, TAKEN, ABOUT, LABELS, FINGERPRINT, RETIRED, PROTECT, EXPIRES,
+    VM, OWNER, BRANCH, BASELINE, NODE, GRADE, MEMORY, TAKEN, ABOUT, LABELS, FINGERPRINT, GROUP, RETIRED, PROTECT,
+    EXPIRES,
 )  # fmt: skip
+
+MEMORY_FOLDER = ".ckptree"
+MEMORY_SUFFIX = ".ckp"
+MEMORY_BESIDE = (".kern", ".meta")
+RESUMED = ".resumed.ckp"
+"""Files of RAM lie in the branch as ``.ckptree/NODE.ckp``, with those beside them that bhyve adds (MEMORY_BESIDE); as
+soon as one is resumed it has the name RESUMED, which no node can have, so that no other start ever finds it."""
 
 HOLD = "ckptree"
 """The tag of our holds (zfs-hold(8))."""

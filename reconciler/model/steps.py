@@ -131,6 +131,48 @@ class SwitchLink:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeFrozen:
+    """Freeze the guest on BRANCH with its RAM at MEMORY (relative to it), take all TAKES, let the guest go on.
+
+    ENDS: it never goes on, and is off afterwards in the state that was taken.
+    """
+
+    branch: DatasetRef
+    memory: str
+    takes: tuple[TakeSnapshots, ...]
+    ends: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StopGuest:
+    """Shut the guest on BRANCH down; NOW: without asking it."""
+
+    branch: DatasetRef
+    now: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StartGuest:
+    """Start the guest on BRANCH, whose VOLUMES and FILES must be there, from the RAM at MEMORY if given.
+
+    Files of RAM can be used once: they have another name as soon as anything may have read them.
+    """
+
+    branch: DatasetRef
+    memory: str | None
+    volumes: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DropMemory:
+    """Remove the live files of RAM at MEMORY from BRANCH: those in snapshots stay."""
+
+    branch: DatasetRef
+    memory: str
+
+
+@dataclass(frozen=True, slots=True)
 class Promote:
     """Promote the clones in one go: their origins and all older snapshots move to them (zfs-promote(8))."""
 
@@ -165,6 +207,10 @@ Step = (
     | EnsureSaved
     | EnsureUnused
     | SwitchLink
+    | TakeFrozen
+    | StopGuest
+    | StartGuest
+    | DropMemory
     | Promote
     | Destroy
     | Rollback

@@ -47,6 +47,7 @@ class Node:
     protect: bool
     retired: datetime | None
     expires: datetime | None
+    group: str | None = None
 
     @property
     def guid(self) -> int:
@@ -333,6 +334,7 @@ def _node(
         protect=own.get(properties.PROTECT) == "on",
         retired=retired,
         expires=expires,
+        group=own.get(properties.GROUP),
     )
 
 

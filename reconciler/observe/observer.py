@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from reconciler.contracts.files import Files
+from reconciler.contracts.guest import Guest
 from reconciler.contracts.journal import Journal
 from reconciler.contracts.zfs import ZfsReader
 from reconciler.errors import ObservationFailed
 from reconciler.model.desired import DesiredVm
 from reconciler.model.journal import JournalFacts, complete_switch, facts_of
 from reconciler.model.observed import (
+    Ability,
     Gap,
     GuestState,
     HostIdentity,
@@ -32,6 +34,7 @@ def observe(
     desired: DesiredVm,
     zfs: ZfsReader,
     files: Files,
+    guest: Guest,
     journal: Journal,
     identity: HostIdentity,
     reading: Reading | None = None,
@@ -53,16 +56,23 @@ def observe(
         pool = PoolFacts(name=desired.dataset.pool, health="UNKNOWN")
         if reading.datasets:
             gaps = (*gaps, Gap(desired.dataset.pool, str(error)))
+    try:
+        live_memory = _live_memory(tree, files)
+    except ObservationFailed as error:
+        live_memory, gaps = (), (*gaps, Gap("saved memory", str(error)))
+    ability = guest.probe()
     return Observation(
         vm=desired.vm,
         reading=replace(reading, gaps=(*reading.gaps, *gaps)),
         link=link,
-        guest=_guest(tree, files),
+        guest=_guest(tree, files, guest, ability),
         pool=pool,
         journal=facts,
         host=identity.name,
         host_id=identity.host_id,
         missing_disks=_missing_disks(desired, tree, files),
+        ability=ability,
+        live_memory=live_memory,
     )
 
 
@@ -91,16 +101,29 @@ def _home_files(
     return files.read_link(home.mountpoint), facts, ()
 
 
-def _guest(tree: Tree, files: Files) -> GuestState:
-    """Whether anybody uses any branch; without a branch there is nothing to use."""
+def _guest(tree: Tree, files: Files, guest: Guest, ability: Ability) -> GuestState:
+    """Whether the guest runs, and else whether anybody uses any branch; without a branch there is nothing to use."""
     if tree.home is None or tree.home.mountpoint is None or not tree.branches:
         return GuestState(Running.OFF)
+    known = guest.state()
+    if known.running is not Running.OFF:
+        return known
     branches = [
         (f"{tree.home.mountpoint}/{branch.facts.name.leaf}", branch.facts.name)
         for branch in tree.branches
     ]
     volumes = sorted({name for branch in tree.branches for name in branch.volume_names})
-    return files.users(branches, volumes)
+    users = files.users(branches, volumes)
+    if users.running is Running.RUNNING and ability.managed:
+        return GuestState(Running.UNKNOWN, f"the hypervisor says that it is off, but {users.proof}")
+    return known if users.running is Running.OFF else users
+
+
+def _live_memory(tree: Tree, files: Files) -> tuple[str, ...]:
+    head = tree.head
+    if head is None or not head.facts.mounted or head.facts.mountpoint is None:
+        return ()
+    return tuple(files.live_memory(head.facts.mountpoint, head.facts.name))
 
 
 def _missing_disks(desired: DesiredVm, tree: Tree, files: Files) -> tuple[str, ...]:

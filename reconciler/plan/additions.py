@@ -4,20 +4,26 @@ The running state is filed under the node that it descends from and never under 
 waits, with the edits that would resolve it.
 """
 
+from itertools import groupby
+
 from reconciler.model import properties
 from reconciler.model.actions import Capture, Fork, NewNode
 from reconciler.model.desired import DesiredNode, MemoryWish, When
 from reconciler.model.observed import Running
 from reconciler.model.plan import Reason
 from reconciler.model.properties import Grade
+from reconciler.model.tree import Branch
 from reconciler.names import NodeName
-from reconciler.plan.draft import Draft
+from reconciler.plan.draft import SPARE_BYTES, Draft
+from reconciler.plan.guest import (
+    keeps_memory,
+    memory_file,
+    memory_properties,
+    refused_for_memory,
+    why_not_kept,
+)
 from reconciler.plan.identity import node_properties
-from reconciler.plan.steps import clone_target
-
-_SPARE_BYTES = (
-    1 << 20
-)  # a snapshot of a pool with less left than this may fail half-way through a capture
+from reconciler.plan.parts import clone_target
 
 
 def capture_here(draft: Draft) -> None:
@@ -28,20 +34,41 @@ def capture_here(draft: Draft) -> None:
     chain = _chain(draft)
     if not chain or _obstructed(draft, chain):
         return
-    grade = Grade.CLEAN if draft.observation.guest.running is Running.OFF else Grade.CRASH
-    nodes: list[NewNode] = []
-    for wanted in chain:
-        short = draft.free_short_name(wanted.name)
-        nodes.append(
-            NewNode(
-                name=wanted.name,
-                parent=wanted.parent,
-                snapshots=draft.set_of(head.facts.name, short),
-                properties=node_properties(draft, wanted, grade),
-            )
+    for with_memory, wanted in groupby(chain, lambda wanted: keeps_memory(draft, wanted)):
+        _capture(draft, head, tuple(wanted), with_memory=with_memory)
+
+
+def _capture(
+    draft: Draft, head: Branch, chain: tuple[DesiredNode, ...], *, with_memory: bool
+) -> None:
+    """Capture CHAIN at one instant, with one file of RAM for all of it or without any."""
+    memory = memory_file(chain[0].name) if with_memory else None
+    grade = Grade.CLEAN if draft.guest.running is Running.OFF else Grade.CRASH
+    more: tuple[tuple[str, str], ...] = ()
+    if memory is not None:
+        grade, more = Grade.MEMORY, memory_properties(draft, memory)
+    if draft.group is not None:
+        more = (*more, (properties.GROUP, draft.group))
+    nodes = tuple(
+        NewNode(
+            name=wanted.name,
+            parent=wanted.parent,
+            snapshots=draft.set_of(head.facts.name, draft.free_short_name(wanted.name)),
+            properties=(*node_properties(draft, wanted, grade), *more),
         )
+        for wanted in chain
+    )
     draft.captured.update(node.name for node in nodes)
-    draft.add(Capture(nodes=tuple(nodes), branch=draft.dataset_ref(head.facts), grade=grade))
+    draft.add(
+        Capture(
+            nodes=nodes,
+            branch=draft.dataset_ref(head.facts),
+            grade=grade,
+            memory=memory,
+            ram=draft.observation.ability.ram if with_memory else 0,
+            group=draft.group,
+        )
+    )
 
 
 def fork_offline(draft: Draft) -> None:
@@ -76,6 +103,8 @@ def report_waiting(draft: Draft) -> None:
             continue
         if _lost(draft, wanted):
             _report_lost(draft, wanted)
+        elif wanted.group is not None and draft.group is None and _follows_position(draft, wanted):
+            _report_group(draft, wanted)
         elif wanted.when is When.MANUAL:
             draft.wait(
                 Reason.WHEN_MANUAL,
@@ -97,11 +126,22 @@ def report_waiting(draft: Draft) -> None:
 def _chain(draft: Draft) -> tuple[DesiredNode, ...]:
     chain: list[DesiredNode] = []
     at = draft.anchor(draft.tree.position)
+    if draft.group is not None:
+        return tuple(
+            child
+            for child in draft.desired.children(at)
+            if child.group == draft.group
+            and _eligible(draft, child)
+            and not refused_for_memory(draft, child)
+        )
     while True:
         children = [
             child
             for child in draft.desired.children(at)
-            if _eligible(draft, child) and not child.fork and not _wants_memory(draft, child)
+            if _eligible(draft, child)
+            and not child.fork
+            and child.group is None
+            and not refused_for_memory(draft, child)
         ]
         if not children:
             return tuple(chain)
@@ -117,6 +157,21 @@ def _eligible(draft: Draft, wanted: DesiredNode) -> bool:
         and wanted.adopt is None
         and not _lost(draft, wanted)
         and not _reported(draft, wanted.name)
+    )
+
+
+def _follows_position(draft: Draft, wanted: DesiredNode) -> bool:
+    """Whether WANTED could be captured now, were it not for its group."""
+    here = draft.anchor(draft.tree.position)
+    return wanted.when is When.NOW and wanted.parent == here and draft.tree.head is not None
+
+
+def _report_group(draft: Draft, wanted: DesiredNode) -> None:
+    draft.wait(
+        Reason.GROUP_PENDING,
+        f"{wanted.name} is taken at one instant with the other VMs of the group {wanted.group}",
+        node=wanted.name,
+        resolve="run 'ckptree apply' for all of them; it tells which VM is not ready",
     )
 
 
@@ -140,18 +195,6 @@ def _reported(draft: Draft, name: NodeName) -> bool:
     return any(condition.node == name for condition in draft.conditions)
 
 
-def _wants_memory(draft: Draft, wanted: DesiredNode) -> bool:
-    if wanted.memory is not MemoryWish.REQUIRED:
-        return False
-    draft.refuse(
-        Reason.MEMORY_UNAVAILABLE,
-        f"{wanted.name} requires the guest's memory, which cannot be saved (the guest is not managed)",
-        node=wanted.name,
-        resolve="write 'memory: auto', or give the VM a hypervisor that can save memory",
-    )
-    return True
-
-
 def _obstructed(draft: Draft, chain: tuple[DesiredNode, ...]) -> bool:
     names = ", ".join(wanted.name for wanted in chain)
     head = draft.tree.head
@@ -165,17 +208,34 @@ def _obstructed(draft: Draft, chain: tuple[DesiredNode, ...]) -> bool:
             node=chain[0].name,
             resolve=f"create it in the head and run 'ckptree init {draft.desired.vm}', or remove it from 'disks'",
         )
-    elif draft.observation.pool.available < _SPARE_BYTES:
+    elif not _room_for(draft, chain):
         draft.wait(
             Reason.POOL_FULL,
             f"not taken: {names}; {draft.desired.dataset} may write only"
-            f" {draft.observation.pool.available} bytes more",
+            f" {draft.observation.pool.available} bytes more{_needs(draft, chain)}",
             node=chain[0].name,
             resolve="free space, or raise the quota",
         )
     else:
         return False
     return True
+
+
+def _ram(draft: Draft, chain: tuple[DesiredNode, ...]) -> int:
+    kept = any(
+        wanted.memory is not MemoryWish.NEVER and not why_not_kept(draft, wanted.name)
+        for wanted in chain
+    )
+    return draft.observation.ability.ram if kept else 0
+
+
+def _room_for(draft: Draft, chain: tuple[DesiredNode, ...]) -> bool:
+    return draft.observation.pool.available >= SPARE_BYTES + _ram(draft, chain)
+
+
+def _needs(draft: Draft, chain: tuple[DesiredNode, ...]) -> str:
+    ram = _ram(draft, chain)
+    return f", and the guest's RAM takes up to {ram} (less where ZFS compresses it)" if ram else ""
 
 
 def _report_lost(draft: Draft, wanted: DesiredNode) -> None:

@@ -14,9 +14,11 @@ from reconciler.model.desired import DesiredVm
 from reconciler.model.journal import JournalFacts, Left
 from reconciler.model.observed import (
     DatasetFacts,
+    GuestState,
     LinkTo,
     Observation,
     Reading,
+    Running,
     SnapshotFacts,
 )
 from reconciler.model.plan import Approval, Condition, Reason, Severity
@@ -25,6 +27,9 @@ from reconciler.model.tree import Branch, Lineage, Node, Tree, derive_tree
 from reconciler.names import Dataset, NodeName, Snapshot, branch_name, branch_number
 from reconciler.plan.steps import steps_of
 from reconciler.simulate.host import MemoryHost
+
+SPARE_BYTES = 1 << 20
+"""A snapshot of a pool with less left than this may fail half-way through a capture."""
 
 
 class Draft:
@@ -46,6 +51,7 @@ class Draft:
         }
         self._reading: Reading | None = None
         self._tree: Tree | None = tree
+        self.group: str | None = None
         self.captured: set[NodeName] = set()
         self.capturing: NodeName | None = None
         self.started_on: NodeName | None = None
@@ -62,12 +68,27 @@ class Draft:
         """
         head = self.tree.head
         self.started_on = self.tree.position
-        self.started_unsaved = head is not None and bool(head.unsaved)
+        runs = self.observation.ability.managed and self.guest.running is Running.RUNNING
+        self.started_unsaved = head is not None and (bool(head.unsaved) or runs)
 
     @property
     def journal(self) -> JournalFacts:
         """What the journal says."""
         return self.observation.journal
+
+    @property
+    def guest(self) -> GuestState:
+        """Whether the guest runs once the actions so far are done."""
+        return self.host.guest.state()
+
+    @property
+    def owes_start(self) -> bool:
+        """Whether the guest is off because ckptree took it down and was interrupted before it ran again."""
+        return (
+            self.journal.stopped
+            and self.observation.ability.managed
+            and self.guest.running is Running.OFF
+        )
 
     @property
     def link_stays_moved(self) -> bool:

@@ -1,7 +1,7 @@
 """What must be so before anything at all is decided for a VM; and what of the file is not acted on yet."""
 
 from reconciler.model import properties
-from reconciler.model.desired import DesiredVm, Unmanaged
+from reconciler.model.desired import DesiredVm
 from reconciler.model.observed import LinkUnknown, Observation
 from reconciler.model.plan import Condition, Reason, Severity
 from reconciler.model.tree import Tree
@@ -19,10 +19,6 @@ def closed_gates(desired: DesiredVm, observation: Observation, tree: Tree) -> tu
 def not_acted_on_yet(desired: DesiredVm) -> tuple[Condition, ...]:
     """Say plainly which keys of the file this version understands and does nothing with."""
     keys = []
-    if not isinstance(desired.hypervisor, Unmanaged):
-        keys.append(
-            "hypervisor (the guest is neither stopped nor started, checkpoints have disks only)"
-        )
     if any(
         hook is not None
         for hook in (

@@ -19,7 +19,7 @@ def settle_head(draft: Draft) -> None:
         return
     leads = f"leads to {head.facts.name}" if head is not None else "is missing or leads nowhere"
     message = f"the link {leads}, the guest belongs on {expected.facts.name}"
-    guest = draft.observation.guest
+    guest = draft.guest
     if guest.running is not Running.OFF:
         draft.settles_current = (
             False  # or the branch that somebody linked would count as the guest's from now on
@@ -77,7 +77,9 @@ def tidy_dormant(draft: Draft) -> None:
         if branch.facts.name == head.facts.name:
             continue
         canmount, mounted = branch.facts.canmount != "noauto", branch.facts.mounted
-        if mounted and draft.observation.guest.running is not Running.OFF:
+        # Of a guest that ckptree runs it is known what it is on; the unmount itself refuses what is in use.
+        known = draft.observation.ability.managed and draft.guest.running is Running.RUNNING
+        if mounted and draft.guest.running is not Running.OFF and not known:
             mounted = False
             draft.wait(
                 Reason.GUEST_RUNNING,

@@ -12,7 +12,7 @@ from reconciler.model.observed import Observation
 from reconciler.model.plan import Approval, Condition, Plan, Reason, Severity
 from reconciler.model.tree import Node, derive_tree
 from reconciler.names import NodeName
-from reconciler.plan import additions, collect, destroy, head, identity, removals, restore
+from reconciler.plan import additions, collect, destroy, guest, head, identity, removals, restore
 from reconciler.plan.document import with_digest
 from reconciler.plan.draft import Draft
 from reconciler.plan.gate import closed_gates, not_acted_on_yet
@@ -25,11 +25,13 @@ def make_plan(
     *,
     confirm: bool = False,
     purge: bool = False,
+    group: str | None = None,
 ) -> Plan:
     """Plan what makes VM equal to DESIRED at the moment NOW (UTC).
 
     CONFIRM says that a person has looked and lets a tree without a journal be restored and retired. PURGE plans
-    nothing but the destroy of what is retired, without waiting for the end of its grace.
+    nothing but the destroy of what is retired, without waiting for the end of its grace. With GROUP nothing is planned
+    but the capture of this VM's node of that group, which is not part of any other plan.
     """
     tree = derive_tree(desired.vm, observation.reading, observation.link)
     gates = closed_gates(desired, observation, tree)
@@ -37,7 +39,13 @@ def make_plan(
         return _finish(desired, now, (), gates, settles_current=False, hands_off=True)
     draft = Draft(desired, observation, tree, now)
     draft.confirmed = draft.confirmed or confirm
-    if purge:
+    draft.group = group
+    if group is not None:
+        draft.settles_current = False
+        removals.check_structure(draft)
+        additions.capture_here(draft)
+        additions.report_waiting(draft)
+    elif purge:
         _decide_purge(draft)
     else:
         _decide(draft)
@@ -68,6 +76,9 @@ def _decide(draft: Draft) -> None:
     head.settle_head(draft)
     head.tidy_head(draft)
     head.tidy_dormant(draft)
+    guest.sweep_memory(draft)
+    if not restore.is_asked(draft):
+        guest.start_owed(draft)
     collect.collect_garbage(draft)
     identity.settle_identity(draft)
     removals.check_structure(draft)
@@ -75,6 +86,7 @@ def _decide(draft: Draft) -> None:
     additions.capture_here(draft)
     additions.fork_offline(draft)
     restore.restore_if_asked(draft)
+    guest.start_owed(draft)
     if not draft.link_stays_moved:
         additions.capture_here(draft)
         additions.fork_offline(draft)

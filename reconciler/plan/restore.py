@@ -8,14 +8,21 @@ from datetime import timedelta
 
 from reconciler.model import properties
 from reconciler.model.actions import NewNode, Restore
-from reconciler.model.desired import Unsaved
+from reconciler.model.desired import MemoryWish, Unsaved, WhenRunning
 from reconciler.model.journal import Left
 from reconciler.model.observed import Running
 from reconciler.model.plan import Reason
 from reconciler.model.properties import Grade
 from reconciler.model.tree import Branch, Node
 from reconciler.names import AUTOMATIC_PREFIX, NodeName
-from reconciler.plan.draft import Draft
+from reconciler.plan.draft import SPARE_BYTES, Draft
+from reconciler.plan.guest import (
+    live_memory,
+    memory_file,
+    memory_properties,
+    why_not_kept,
+    why_not_resumed,
+)
 
 AUTOMATIC_LIFE_HOURS = 72
 _LONGEST_NODE = 63
@@ -41,8 +48,7 @@ def restore_if_asked(draft: Draft) -> None:
     if current in draft.captured or _was_being_captured(draft, current):
         draft.capturing = current
         return
-    again = draft.desired.restore.again
-    asked_again = again is not None and again != draft.journal.again
+    asked_again = _asked_again(draft)
     if asked_again or current != draft.journal.current:
         differs, unsaved = draft.started_on != current, draft.started_unsaved
     else:
@@ -57,7 +63,43 @@ def restore_if_asked(draft: Draft) -> None:
         draft.settles_current = False
         draft.unconfirmed(f"current: {current} is not restored")
         return
+    if _gave_up(draft, current):
+        return
     _restore(draft, target)
+
+
+def is_asked(draft: Draft) -> bool:
+    """Whether the file asks for a restore that is possible, as far as is known before anything is captured."""
+    current = draft.desired.current
+    if current is None or current not in draft.tree.nodes or not draft.confirmed:
+        return False
+    if _was_being_captured(draft, current) or (
+        draft.journal.gave_up
+        and draft.journal.gave_up[:2] == (current, draft.desired.restore.again)
+    ):
+        return False
+    asked_again = _asked_again(draft)
+    return asked_again or (current != draft.journal.current and draft.tree.position != current)
+
+
+def _asked_again(draft: Draft) -> bool:
+    again = draft.desired.restore.again
+    return again is not None and again != draft.journal.again
+
+
+def _gave_up(draft: Draft, current: NodeName) -> bool:
+    """Whether this very restore was tried and taken back: the guest is not stopped for it over and over."""
+    tried = draft.journal.gave_up
+    if tried is None or tried[:2] != (current, draft.desired.restore.again):
+        return False
+    draft.settles_current = False
+    draft.refuse(
+        Reason.RESTORE_FAILED,
+        f"{current} is not restored: it was tried and taken back ({tried[2]})",
+        node=current,
+        resolve="put right what is said and write another 'restore: {again: ...}', or write another 'current'",
+    )
+    return True
 
 
 def _was_being_captured(draft: Draft, current: NodeName) -> bool:
@@ -98,37 +140,101 @@ def _lacks_volumes(draft: Draft, target: Node) -> bool:
 
 
 def _restore(draft: Draft, target: Node) -> None:
-    head, guest = draft.tree.head, draft.observation.guest
+    head, runs = draft.tree.head, draft.guest.running is Running.RUNNING
     assert head is not None  # noqa: S101 - the caller has looked
-    if guest.running is not Running.OFF:
-        known = "runs" if guest.running is Running.RUNNING else "may be running"
-        draft.settles_current = False
-        draft.wait(
-            Reason.GUEST_RUNNING,
-            f"{target.name} is not restored: the guest {known} ({guest.proof}) and is not ckptree's to stop",
-            node=target.name,
-            resolve="stop the guest, then apply again",
-        )
+    if _guest_in_the_way(draft, target) or _lacks_volumes(draft, target):
         return
-    if _lacks_volumes(draft, target):
+    if (runs or draft.owes_start) and _must_have_memory(draft, target):
         return
-    unsaved = head.unsaved
     policy = draft.desired.restore.unsaved
+    unsaved = bool(head.unsaved) or runs
     if unsaved and policy is Unsaved.REFUSE:
-        draft.settles_current = False
-        draft.wait(
-            Reason.UNSAVED_STATE,
-            f"{target.name} is not restored: {unsaved} bytes since {draft.tree.position or 'the start'} are in no"
-            " checkpoint, and the file says 'unsaved: refuse'",
-            node=target.name,
-            resolve="add a checkpoint below the position, or write 'unsaved: save'",
-        )
+        _refuse_unsaved(draft, target, head, runs=runs)
         return
     left = Left.CLEAN
     if unsaved:
         left = Left.DISCARDED if policy is Unsaved.DISCARD else Left.SAVED
-    save = _automatic_node(draft, head, target.name) if left is Left.SAVED else None
-    _add(draft, target, head, save, left, unsaved)
+    if left is not Left.SAVED:
+        _add(draft, target, head, None, left)
+        return
+    save, memory = _automatic_node(draft, head, target.name)
+    ram = draft.observation.ability.ram
+    if memory is not None and draft.observation.pool.available < ram + SPARE_BYTES:
+        draft.settles_current = False
+        draft.wait(
+            Reason.POOL_FULL,
+            f"{target.name} is not restored: {draft.desired.dataset} may write only"
+            f" {draft.observation.pool.available} bytes more, and the RAM of the guest, which is kept first, takes up"
+            f" to {ram} (less where ZFS compresses it)",
+            node=target.name,
+            resolve="free space, raise the quota, or write 'restore: {unsaved: discard}' to give that state up",
+        )
+        return
+    _add(draft, target, head, save, left, save_memory=memory)
+
+
+def _guest_in_the_way(draft: Draft, target: Node) -> bool:
+    """Whether the guest would have to be stopped first and may or can not be."""
+    guest = draft.guest
+    if guest.running is Running.OFF:
+        return False
+    managed = draft.observation.ability.managed
+    waits = draft.desired.restore.running is WhenRunning.WAIT
+    if managed and guest.running is Running.RUNNING and not waits:
+        return False
+    known = "runs" if guest.running is Running.RUNNING else "may be running"
+    why = " and is not ckptree's to stop"
+    if guest.running is Running.UNKNOWN and managed:
+        why = ""
+    elif managed:
+        why = ", and the file says 'running: wait'"
+    draft.settles_current = False
+    draft.wait(
+        Reason.GUEST_RUNNING,
+        f"{target.name} is not restored: the guest {known} ({guest.proof}){why}",
+        node=target.name,
+        resolve="stop the guest, then apply again",
+    )
+    return True
+
+
+def _must_have_memory(draft: Draft, target: Node) -> bool:
+    """Whether the file wants TARGET with its RAM only, and that cannot be resumed here; else say how it will start."""
+    wanted = draft.desired.by_name.get(target.name)
+    why = why_not_resumed(draft, target)
+    if not why:
+        return False
+    if wanted is not None and wanted.memory is MemoryWish.REQUIRED:
+        draft.settles_current = False
+        draft.refuse(
+            Reason.MEMORY_UNAVAILABLE,
+            f"{target.name} is not restored: its memory cannot be resumed here, because {why}",
+            node=target.name,
+            resolve="write 'memory: auto' at it to let the guest boot from its disks",
+        )
+        return True
+    draft.note(
+        Reason.MEMORY_NOT_RESUMED,
+        f"the guest boots from the disks of {target.name}; its memory cannot be resumed here, because {why}",
+        node=target.name,
+    )
+    return False
+
+
+def _refuse_unsaved(draft: Draft, target: Node, head: Branch, *, runs: bool) -> None:
+    since = draft.tree.position or "the start"
+    what = f"{head.unsaved} bytes since {since} are in no checkpoint"
+    if runs:
+        what = f"what the running guest has done since {since} is in no checkpoint"
+    draft.settles_current = False
+    draft.wait(
+        Reason.UNSAVED_STATE,
+        f"{target.name} is not restored: {what}, and the file says 'unsaved: refuse'",
+        node=target.name,
+        resolve="add a checkpoint below the position"
+        + (" and stop the guest" if runs else "")
+        + ", or write 'unsaved: save'",
+    )
 
 
 def _restore_lost_head(draft: Draft) -> None:
@@ -157,13 +263,22 @@ def _restore_lost_head(draft: Draft) -> None:
         f" {target.name} is put in its place and the guest is left off",
         node=target.name,
     )
-    _add(draft, target, None, None, Left.CLEAN, 0)
+    _add(draft, target, None, None, Left.CLEAN)
 
 
 def _add(
-    draft: Draft, target: Node, head: Branch | None, save: NewNode | None, left: Left, unsaved: int
+    draft: Draft,
+    target: Node,
+    head: Branch | None,
+    save: NewNode | None,
+    left: Left,
+    *,
+    save_memory: str | None = None,
 ) -> None:
     branch, number = draft.next_branch()
+    runs = head is not None and draft.guest.running is Running.RUNNING
+    starts = runs or (head is not None and draft.owes_start)
+    resumes = starts and not why_not_resumed(draft, target)
     draft.add(
         Restore(
             node=target.name,
@@ -175,13 +290,20 @@ def _add(
             before_volumes=() if head is None else head.volume_names,
             save=save,
             left=left,
-            unsaved=unsaved,
+            unsaved=0 if head is None else head.unsaved,
             again=draft.desired.restore.again,
+            runs=runs,
+            starts=starts,
+            memory=target.memory if resumes else None,
+            save_memory=save_memory,
+            back_memory=save_memory or (None if runs else live_memory(draft)),
+            ram=draft.observation.ability.ram if save_memory is not None else 0,
         )
     )
 
 
-def _automatic_node(draft: Draft, head: Branch, target: NodeName) -> NewNode:
+def _automatic_node(draft: Draft, head: Branch, target: NodeName) -> tuple[NewNode, str | None]:
+    """Name the node that keeps the state of HEAD, and the file of its RAM where that can be kept."""
     stamp = draft.now.strftime("%Y%m%dT%H%M%SZ")
     text = f"{AUTOMATIC_PREFIX}{stamp}-before-{target}"[:_LONGEST_NODE]
     suffix = 2
@@ -190,16 +312,20 @@ def _automatic_node(draft: Draft, head: Branch, target: NodeName) -> NewNode:
         suffix += 1
     name = NodeName(text)
     expires = draft.now + timedelta(hours=AUTOMATIC_LIFE_HOURS)
-    return NewNode(
+    memory = None if why_not_kept(draft, name) else memory_file(name)
+    grade = Grade.CLEAN if memory is None else Grade.MEMORY
+    node = NewNode(
         name=name,
         parent=draft.tree.position,
         snapshots=draft.set_of(head.facts.name, draft.free_short_name(name)),
         properties=(
             (properties.VM, str(draft.desired.vm)),
             (properties.NODE, str(name)),
-            (properties.GRADE, Grade.CLEAN.value),
+            (properties.GRADE, grade.value),
             (properties.TAKEN, properties.encode_time(draft.now)),
             (properties.EXPIRES, properties.encode_time(expires)),
             (properties.ABOUT, f"saved before the restore of {target}"),
+            *(() if memory is None else memory_properties(draft, memory)),
         ),
     )
+    return node, memory

@@ -15,39 +15,40 @@ from reconciler.model.actions import (
     Collect,
     DestroyNodes,
     Fork,
-    NewNode,
     Relink,
     Restore,
     Retire,
     Revive,
+    Start,
+    Sweep,
     Tidy,
 )
-from reconciler.model.journal import Left
 from reconciler.model.steps import (
-    CloneDataset,
     DatasetRef,
     Destroy,
+    DropMemory,
     EnsureSaved,
     EnsureUnused,
     Hold,
     Mount,
-    PrepareBranch,
     Promote,
     Ref,
     Rollback,
     SetCanmount,
     SetProperties,
     SettleBranch,
-    SnapshotRef,
+    StartGuest,
     Step,
     SwitchLink,
-    TakeSnapshots,
+    TakeFrozen,
     Unmount,
 )
 from reconciler.names import Dataset, VmName
+from reconciler.plan.parts import clone_set, hold_of, snapshots_of, take
+from reconciler.plan.restore_steps import restore_steps
 
 
-def steps_of(vm: VmName, home: Dataset, action: Action) -> tuple[Step, ...]:
+def steps_of(vm: VmName, home: Dataset, action: Action) -> tuple[Step, ...]:  # noqa: C901 - one case an action
     """Write the steps of ACTION for VM, whose home is HOME."""
     match action:
         case Relink(home=at, branch=branch):
@@ -62,12 +63,16 @@ def steps_of(vm: VmName, home: Dataset, action: Action) -> tuple[Step, ...]:
             return (*marked, Hold(snapshots))
         case Revive(guard=guard):
             return (SetProperties(guard, ((properties.RETIRED, None),)),)
-        case Capture(nodes=nodes):
-            return tuple(step for node in nodes for step in _take(node))
+        case Capture():
+            return _capture(action)
         case Fork(node=node, origins=origins, target=target, number=number):
-            return (*_clone_set(vm, origins, target, number), *_take(node))
+            return (*clone_set(vm, origins, target, number), *take(node))
         case Restore():
-            return _restore(vm, home, action)
+            return restore_steps(vm, home, action)
+        case Start(branch=branch, memory=memory, volumes=volumes, files=files):
+            return (StartGuest(branch, memory, volumes, files),)
+        case Sweep(branch=branch, memory=names):
+            return tuple(DropMemory(branch, name) for name in names)
         case Retire(nodes=nodes, since=since):
             mark = ((properties.RETIRED, properties.encode_time(since)),)
             return tuple(SetProperties(node.guard, mark) for node in nodes)
@@ -77,19 +82,6 @@ def steps_of(vm: VmName, home: Dataset, action: Action) -> tuple[Step, ...]:
             return _collect(action)
         case _:
             assert_never(action)
-
-
-def branch_properties(vm: VmName, number: int) -> tuple[tuple[str, str], ...]:
-    """Write the own properties of branch NUMBER and of its volumes."""
-    return ((properties.VM, vm), (properties.BRANCH, str(number)))
-
-
-def clone_target(origins: tuple[SnapshotRef, ...], origin: SnapshotRef, target: Dataset) -> Dataset:
-    """Name the clone of ORIGIN where the set ORIGINS is cloned as the branch TARGET."""
-    branch = origins[0].name.dataset
-    if origin.name.dataset == branch:
-        return target
-    return target.child(origin.name.dataset.leaf)
 
 
 def _promotes(home: Dataset, clones: tuple[DatasetRef, ...]) -> tuple[Step, ...]:
@@ -104,52 +96,13 @@ def _promotes(home: Dataset, clones: tuple[DatasetRef, ...]) -> tuple[Step, ...]
     return tuple(Promote(tuple(group)) for group in groups)
 
 
-def _take(node: NewNode) -> tuple[Step, ...]:
-    held = tuple(SnapshotRef(name) for name in node.snapshots)
-    return (TakeSnapshots(node.name, node.snapshots, node.properties), Hold(held))
-
-
-def _clone_set(
-    vm: VmName,
-    origins: tuple[SnapshotRef, ...],
-    target: Dataset,
-    number: int,
-    more: tuple[tuple[str, str], ...] = (),
-) -> tuple[Step, ...]:
-    return tuple(
-        CloneDataset(
-            origin,
-            clone_target(origins, origin, target),
-            origin is not origins[0],
-            (*branch_properties(vm, number), *more),
-        )
-        for origin in origins
-    )
-
-
-def _restore(vm: VmName, home: Dataset, action: Restore) -> tuple[Step, ...]:
-    target = DatasetRef(action.target)
-    making = ((properties.BASELINE, properties.MAKING),)
-    volumes = tuple(
-        clone_target(action.origins, origin, action.target).leaf for origin in action.origins[1:]
-    )
-    unused: tuple[Step, ...] = ()
-    leave: tuple[Step, ...] = ()
-    if action.before is not None:
-        unused = (EnsureUnused(action.before, action.before_volumes),)
-        leave = (SetCanmount(action.before, "noauto"), Unmount(action.before))
-        if action.left is Left.CLEAN:
-            unused = (*unused, EnsureSaved(action.before))
+def _capture(action: Capture) -> tuple[Step, ...]:
+    if action.memory is None:
+        return tuple(step for node in action.nodes for step in take(node))
     return (
-        *unused,
-        *(_take(action.save) if action.save is not None else ()),
-        *_clone_set(vm, action.origins, action.target, action.number, making),
-        Mount(target),
-        PrepareBranch(target, volumes, action.files),
-        *unused,
-        SwitchLink(home, target, action.before, action.left if action.before else Left.CLEAN),
-        SetCanmount(target, "on"),
-        *leave,
+        TakeFrozen(action.branch, action.memory, tuple(map(snapshots_of, action.nodes))),
+        *(hold_of(node) for node in action.nodes),
+        DropMemory(action.branch, action.memory),
     )
 
 

@@ -23,6 +23,8 @@ from reconciler.model.actions import (
     Restore,
     Retire,
     Revive,
+    Start,
+    Sweep,
     Tidy,
 )
 from reconciler.model.journal import Left
@@ -59,7 +61,7 @@ class ActionView:
     undo: str = ""
 
 
-def action_view(action: Action, home: Dataset) -> ActionView:
+def action_view(action: Action, home: Dataset) -> ActionView:  # noqa: C901 - one case an action
     """Tell ACTION in words; names below HOME are shortened."""
     match action:
         case Relink(branch=branch):
@@ -86,6 +88,22 @@ def action_view(action: Action, home: Dataset) -> ActionView:
             return _fork(action, home)
         case Restore():
             return _restore(action, home)
+        case Start(branch=branch, memory=memory):
+            how = "from its memory" if memory is not None else "from its disks"
+            return ActionView(
+                mark=Mark.CHANGE,
+                verb="start",
+                what=f"the guest goes on, on {short(branch.name, home)}, {how}",
+                facts=("ckptree had stopped it and was interrupted",),
+            )
+        case Sweep(branch=branch, memory=memory):
+            what = f"{', '.join(memory)} on {short(branch.name, home)} is removed"
+            return ActionView(
+                mark=Mark.COLLECT,
+                verb="sweep",
+                what=what,
+                facts=("memory that an interrupted run left; no checkpoint loses it",),
+            )
         case Retire(nodes=nodes, until=until):
             several = "they come" if len(nodes) > 1 else "it comes"
             return ActionView(
@@ -130,6 +148,8 @@ def _capture(action: Capture, home: Dataset) -> ActionView:
     branch = short(action.branch.name, home)
     volumes = len(action.nodes[0].snapshots) - 1
     facts = []
+    if action.group is not None:
+        facts.append(f"at one instant with the other VMs of the group {action.group}")
     if volumes:
         facts.append(f"the files and {count_text(volumes, 'volume')} at one instant")
     renamed = [
@@ -144,11 +164,11 @@ def _capture(action: Capture, home: Dataset) -> ActionView:
         verb="capture",
         what=f"{placed}, from {branch}",
         facts=tuple(facts),
-        pause=_capture_pause(action.grade),
+        pause=_capture_pause(action.grade, action.ram),
     )
 
 
-def _capture_pause(grade: Grade) -> str:
+def _capture_pause(grade: Grade, ram: int) -> str:
     match grade:
         case Grade.CLEAN:
             return "no pause: the guest is off"
@@ -157,7 +177,8 @@ def _capture_pause(grade: Grade) -> str:
         case Grade.QUIESCED:
             return "a short pause: the guest's file systems are frozen meanwhile"
         case Grade.MEMORY:
-            return "the guest is frozen while its memory is written"
+            size = f" ({bytes_text(ram)})" if ram else ""
+            return f"the guest is frozen while its memory{size} is written"
         case _:
             assert_never(grade)
 
@@ -179,7 +200,7 @@ def _fork(action: Fork, home: Dataset) -> ActionView:
 def _restore(action: Restore, home: Dataset) -> ActionView:
     target = short(action.target, home)
     what = f"the guest goes to {action.node}, on the new branch {target}"
-    pause = "no pause: the guest is off and stays off"
+    pause = _restore_pause(action)
     if action.before is None:
         return ActionView(mark=Mark.RESTORE, verb="restore", what=what, pause=pause)
     before = short(action.before.name, home)
@@ -190,16 +211,41 @@ def _restore(action: Restore, home: Dataset) -> ActionView:
             undo = ""
         case Left.SAVED if action.save is not None:
             kept = f"kept as {action.save.name}{saved_until(action.save)}"
-            facts = (f"the unsaved {bytes_text(action.unsaved)} on {before} are {kept}",)
+            facts = (f"{_unsaved(action, before)} {kept}",)
             undo = f"the way back: 'current: {action.save.name}'"
         case Left.SAVED | Left.DISCARDED:
-            lost = f"the unsaved {bytes_text(action.unsaved)} on {before} are LOST"
+            lost = f"{_unsaved(action, before)} LOST"
             undo = f"{lost} ('unsaved: discard'), which {CANNOT_BE_UNDONE}"
         case _:
             assert_never(action.left)
     return ActionView(
         mark=Mark.RESTORE, verb="restore", what=what, facts=facts, pause=pause, undo=undo
     )
+
+
+def _unsaved(action: Restore, before: str) -> str:
+    """Name the unsaved state, with its verb."""
+    disks = f"the unsaved {bytes_text(action.unsaved)} on {before}"
+    if not action.runs:
+        return f"{disks} are"
+    if action.save_memory is None and action.left is Left.SAVED:
+        return f"{disks} (the guest is shut down first, so its memory is not kept) are"
+    return f"{disks} and the memory of the running guest are"
+
+
+def _restore_pause(action: Restore) -> str:
+    if not action.starts:
+        return "no pause: the guest is off and stays off"
+    begin = "the guest is off"
+    if action.save_memory is not None:
+        size = f" ({bytes_text(action.ram)})" if action.ram else ""
+        begin += f" while its memory{size} is written, the link is switched"
+    elif action.runs:
+        begin += " while it shuts down, the link is switched"
+    else:
+        begin += " until the link is switched"
+    how = "the checkpoint's memory is read" if action.memory is not None else "it boots"
+    return f"{begin} and {how}"
 
 
 def _destroy(action: DestroyNodes, home: Dataset) -> ActionView:

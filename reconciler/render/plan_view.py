@@ -22,6 +22,8 @@ from reconciler.model.actions import (
     Restore,
     Retire,
     Revive,
+    Start,
+    Sweep,
     Tidy,
 )
 from reconciler.model.journal import Left
@@ -146,7 +148,8 @@ def _losses(plan: Plan) -> Iterable[LossView]:
             case Restore(before=before, left=Left.DISCARDED) if before is not None:
                 given_up.add(before.name)
                 left = short(before.name, plan.home)
-                what = f"the guest's state on {left} since its last checkpoint ('unsaved: discard')"
+                memory = ", its memory with it" if action.runs else ""
+                what = f"the guest's state on {left} since its last checkpoint{memory} ('unsaved: discard')"
                 yield LossView(size=action.unsaved, what=what)
             case DestroyNodes(nodes=nodes):
                 yield LossView(size=action.frees or None, what=_doomed_text(nodes))
@@ -192,7 +195,7 @@ def _sum_of(action: Action) -> Sums:
             return Sums(destroy=len(doomed), frees=frees)
         case Collect(frees=frees):
             return Sums(collect=1, frees=frees)
-        case Annotate() | Tidy() | Relink():
+        case Annotate() | Tidy() | Relink() | Start() | Sweep():
             return Sums(change=1)
         case _:
             assert_never(action)

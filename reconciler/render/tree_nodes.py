@@ -51,6 +51,7 @@ class NodeView:
     about: str = ""
     labels: tuple[tuple[str, str], ...] = ()
     protect: bool = False
+    group: str | None = None
     expires: datetime | None = None
     retired: datetime | None = None
     goes: datetime | None = None
@@ -76,6 +77,7 @@ class NodeView:
             "about": self.about,
             "labels": dict[str, Json](self.labels),
             "protect": self.protect,
+            "group": self.group,
             "expires": _time(self.expires),
             "retired": _time(self.retired),
             "goes": _time(self.goes),

@@ -192,6 +192,8 @@ def _marks(node: NodeView, style: Style) -> list[Span]:
         parts.append(Span("automatic", Role.DIM))
     if node.memory:
         parts.append(Span("with memory"))
+    if node.group is not None:
+        parts.append(Span(f"group {node.group}"))
     if "destroy" in node.coming:
         pass  # when it was due is of no interest any more
     elif node.goes is not None:

@@ -18,6 +18,7 @@ from reconciler.model.observed import (
 )
 from reconciler.model.steps import Step, SwitchLink
 from reconciler.names import Dataset
+from reconciler.simulate.guest import MemoryGuest, memory_of, with_memory
 from reconciler.simulate.zfs import MemoryZfs
 
 _LINKS_COST = 8192  # bytes that new links to volumes write into a clone; any number but 0 would do
@@ -71,6 +72,25 @@ class MemoryFiles:
         if volumes:
             self._zfs.write(dataset, self._zfs.content(dataset), _LINKS_COST)
 
+    def memory_path(self, branch: str, dataset: Dataset, memory: str) -> str:  # noqa: ARG002
+        """Name the dataset and the file: see ``simulate.guest``."""
+        return f"{dataset}:{memory}"
+
+    def prepare_memory(self, branch: str, dataset: Dataset, memory: str) -> None:
+        """Remove what lies there."""
+        self.drop_memory(branch, dataset, memory)
+
+    def live_memory(self, branch: str, dataset: Dataset) -> Sequence[str]:  # noqa: ARG002
+        """Name the files of RAM."""
+        return tuple(sorted(memory_of(self._zfs.content(dataset))))
+
+    def drop_memory(self, branch: str, dataset: Dataset, memory: str) -> None:  # noqa: ARG002
+        """Remove the file of RAM."""
+        content = self._zfs.content(dataset)
+        files = dict(memory_of(content))
+        if files.pop(memory, None) is not None:
+            self._zfs.write(dataset, with_memory(content, files), _LINKS_COST)
+
     def link_disks(self, home: str, names: Sequence[str]) -> Sequence[str]:  # noqa: ARG002
         """Link nothing: these homes have no files of their own."""
         return ()
@@ -83,11 +103,14 @@ class MemoryFiles:
 
 
 class MemoryHost:
-    """ZFS and files of one VM's home, with what its journal would say of branches left."""
+    """ZFS, files and guest of one VM's home, with what its journal would say of branches left."""
 
-    def __init__(self, zfs: MemoryZfs, files: MemoryFiles, place: Place) -> None:
+    def __init__(
+        self, zfs: MemoryZfs, files: MemoryFiles, guest: MemoryGuest, place: Place
+    ) -> None:
         self.zfs = zfs
         self.files = files
+        self.guest = guest
         self.place = place
         self.left: dict[int, Left] = {}
 
@@ -99,18 +122,22 @@ class MemoryHost:
         facts = observation.reading.dataset(home)
         path = (facts.mountpoint if facts is not None else None) or f"/{home}"
         files = MemoryFiles(zfs, observation.link, observation.guest)
-        return cls(zfs, files, Place(observation.vm, home, path))
+        if observation.ability.managed and isinstance(observation.link, LinkTo):
+            files.guest_branch = observation.link.target
+        guest = MemoryGuest(zfs, files, observation.ability)
+        return cls(zfs, files, guest, Place(observation.vm, home, path))
 
     def copy(self) -> "MemoryHost":
         """Copy it: what is done to the copy is not done to this one."""
         zfs = self.zfs.copy()
-        copied = MemoryHost(zfs, self.files.copy(zfs), self.place)
+        files = self.files.copy(zfs)
+        copied = MemoryHost(zfs, files, self.guest.copy(zfs, files), self.place)
         copied.left = dict(self.left)
         return copied
 
     def perform(self, step: Step) -> None:
         """Carry out STEP; raises as ``contracts.perform`` does."""
-        perform(step, self.zfs, self.files, self.place)
+        perform(step, self.zfs, self.files, self.guest, self.place)
         if isinstance(step, SwitchLink) and step.before is not None and step.left is not None:
             left = self.zfs.read([step.before.name])[step.before.name].dataset(step.before.name)
             if left is not None:

@@ -87,9 +87,15 @@ class MemoryZfs:
 
     def snapshot(self, snapshots: Sequence[Snapshot], properties: Mapping[str, str]) -> None:
         """Take snapshots as the contract says."""
+        self.snapshot_sets([(snapshots, properties)])
+
+    def snapshot_sets(self, sets: Sequence[tuple[Sequence[Snapshot], Mapping[str, str]]]) -> None:
+        """Take sets of snapshots as the contract says."""
+        own = {name: properties for snapshots, properties in sets for name in snapshots}
+        snapshots = [name for names, _ in sets for name in names]
         check_together(snapshots)
         for name in snapshots:
-            check_properties(name, properties)
+            check_properties(name, own[name])
         for name in snapshots:
             self._dataset(name.dataset)
             self._require_free(name)
@@ -103,7 +109,7 @@ class MemoryZfs:
                 key=self._state.key(),
                 guid=self._state.guid(),
                 createtxg=transaction,
-                properties=dict(properties),
+                properties=dict(own[name]),
                 referenced=live.referenced,
                 written=live.written,
                 content=live.content,

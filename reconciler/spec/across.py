@@ -18,7 +18,11 @@ def check_together(documents: Sequence[Document]) -> tuple[Finding, ...]:
         finding
         for one, other in combinations(documents, 2)
         for first, second in ((one, other), (other, one))
-        for finding in (*_same_name(first, second), *_same_place(first, second))
+        for finding in (
+            *_same_name(first, second),
+            *_same_place(first, second),
+            *_group_in_two_pools(first, second),
+        )
     )
     return tuple(sorted(set(found)))
 
@@ -30,6 +34,20 @@ def _same_name(document: Document, other: Document) -> Iterator[Finding]:
             f"the VM {excerpt(document.vm.value)} is also described at {other.vm.position}",
             "describe each VM in one file",
         )
+
+
+def _group_in_two_pools(document: Document, other: Document) -> Iterator[Finding]:
+    here, there = document.dataset, other.dataset
+    if not here or not there or here.value.pool == there.value.pool:
+        return
+    theirs = {placed.node.group: placed for placed in other.nodes if placed.node.group is not None}
+    for placed in document.nodes:
+        if placed.node.group in theirs:
+            message = (
+                f"the group {excerpt(placed.node.group)} is also in the pool {there.value.pool}, at"
+                f" {theirs[placed.node.group].keys['group']}: ZFS takes snapshots at one instant within one pool only"
+            )
+            yield Finding(placed.keys["group"], message, "give the two different groups")
 
 
 def _same_place(document: Document, other: Document) -> Iterator[Finding]:

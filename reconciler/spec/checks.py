@@ -21,6 +21,7 @@ def check_document(document: Document) -> Iterator[Finding]:
     yield from _current(document)
     yield from _old_names(document)
     yield from _adopted(document)
+    yield from _groups(document)
     yield from _disk_names(document)
     yield from _snapshot_names(document)
 
@@ -88,6 +89,18 @@ def _adopted(document: Document) -> Iterator[Finding]:
             message = f"{excerpt(adopt)} is adopted twice, already at {taken[adopt]}"
             yield Finding(position, message, "adopt each snapshot once")
         taken.setdefault(adopt, position)
+
+
+def _groups(document: Document) -> Iterator[Finding]:
+    taken: dict[str, DesiredNode] = {}
+    for placed in document.nodes:
+        group = placed.node.group
+        if group is None:
+            continue
+        if group in taken:
+            message = f"two checkpoints of one VM are in the group {excerpt(group)}, the other is {taken[group].name}"
+            yield Finding(placed.keys["group"], message, "give one of them another group")
+        taken.setdefault(group, placed.node)
 
 
 def _below(dataset: str, home: Dataset) -> bool:

@@ -1,6 +1,7 @@
 """The host's own settings, ``ckptree.yaml``: all optional, and as strictly read as the VM documents."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -9,19 +10,26 @@ from reconciler.errors import CkptreeError
 from reconciler.spec.findings import Finding, SpecInvalid, excerpt
 from reconciler.spec.parse import parse
 from reconciler.spec.read import Reader
+from reconciler.spec.scalars import parse_duration
 from reconciler.spec.syntax import MappingNode, empty
 from reconciler.spec.text import decode
 
 WRITE_PATHS = ("auto", "pyzfs", "command")
-_KEYS = ("vms", "zfs")
+_KEYS = ("vms", "zfs", "group-wait")
+_LEAST_WAIT = timedelta(seconds=1)
+_STANDARD_WAIT = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostSettings:
-    """VMS is the place of the VM documents, ZFS the way in which ZFS is written (one of WRITE_PATHS)."""
+    """VMS is the place of the VM documents, ZFS the way in which ZFS is written (one of WRITE_PATHS).
+
+    GROUP_WAIT is how long a frozen guest waits for the others of its group.
+    """
 
     vms: Path | None = None
     zfs: str = "auto"
+    group_wait: timedelta = _STANDARD_WAIT
 
 
 def load_settings(path: Path | None) -> HostSettings:
@@ -66,8 +74,15 @@ def _read(root: MappingNode, known: tuple[Finding, ...]) -> HostSettings:
         reader.fault(
             vms.position, f"{excerpt(vms.text)} is a relative path", "write the whole path"
         )
+    wait = reader.scalar(root, "group-wait")
+    group_wait = reader.duration(root, "group-wait", _LEAST_WAIT)
+    if wait is not None and parse_duration(wait.text) is None:
+        message = f"{excerpt(wait.text)} is no duration"
+        reader.fault(wait.position, message, "write a number with a unit, for example 60s or 2m")
     settings = HostSettings(
-        vms=None if vms is None else Path(vms.text), zfs="auto" if zfs is None else zfs.text
+        vms=None if vms is None else Path(vms.text),
+        zfs="auto" if zfs is None else zfs.text,
+        group_wait=group_wait or _STANDARD_WAIT,
     )
     return _checked(settings, (*known, *reader.findings))
 

@@ -73,6 +73,7 @@ def _node(
         when=reader.choice(keys, "when", When) or When.NOW,
         fork=reader.flag(keys, "fork"),
         adopt=reader.text(keys, "adopt"),
+        group=reader.name(reader.scalar(keys, "group"), NodeName),
         was=reader.name(reader.scalar(keys, "was"), NodeName),
     )
     return PlacedNode(

@@ -39,14 +39,22 @@ def shell(*argv: str) -> str:
 
 
 class Operator:
-    """One VM called web in the dataset HOME, with documents in FOLDER; VOLUMES are its zvol disks."""
+    """The VM NAME in the dataset HOME, with documents in FOLDER; VOLUMES are its zvol disks."""
 
-    def __init__(self, home: str, folder: Path, write_path: str, volumes: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        home: str,
+        folder: Path,
+        write_path: str,
+        volumes: tuple[str, ...],
+        name: str = "web",
+    ) -> None:
+        self.name = name
         self.home = home
         self.folder = folder
         self.write_path = write_path
         self.volumes = volumes
-        self.document = folder / "web.yaml"
+        self.document = folder / f"{name}.yaml"
         self._asked = -1
         self._answer: dict[str, dict[str, str]] = {}
 
@@ -56,7 +64,7 @@ class Operator:
         """Write the document with CHECKPOINTS (YAML of the tree) and further lines KEYS."""
         disks = ["disk0.img", *(f"{{zvol: {name}}}" for name in self.volumes)]
         tree = dedent(checkpoints).strip("\n")
-        lines = ["vm: web", f"dataset: {self.home}", f"disks: [{', '.join(disks)}]", *keys]
+        lines = [f"vm: {self.name}", f"dataset: {self.home}", f"disks: [{', '.join(disks)}]", *keys]
         lines.append("checkpoints: {}" if not tree else "checkpoints:\n" + indent(tree, "  "))
         self.document.write_text("\n".join(lines) + "\n")
 
@@ -134,7 +142,7 @@ class Operator:
     def _said(self) -> dict[str, dict[str, str]]:
         if self._asked != _changes:
             keys = "guid,createtxg,origin,mounted,canmount,userrefs,ckptree:node,ckptree:grade,ckptree:retired"
-            keys += ",ckptree:expires,ckptree:protect"
+            keys += ",ckptree:expires,ckptree:protect,ckptree:memory,ckptree:group"
             text = shell(
                 "zfs", "get", "-Hp", "-r", "-t", "all", "-o", "name,property,value", keys, self.home
             )

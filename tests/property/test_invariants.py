@@ -14,7 +14,8 @@ from reconciler.errors import CkptreeError, ObservationFailed, PlanRefused
 from reconciler.execute.apply import Result
 from reconciler.model.actions import Collect, DestroyNodes, Restore
 from reconciler.model.desired import DesiredVm, Unsaved
-from reconciler.model.journal import Left, facts_of
+from reconciler.model.journal import GuestSeen, Left, facts_of
+from reconciler.model.observed import Running
 from reconciler.model.plan import Plan, Severity
 from reconciler.model.tree import Tree
 from reconciler.plan.document import to_json
@@ -27,8 +28,10 @@ from tests.support.picture import (
     everything,
     foreign,
     node_content,
+    node_memory,
     outcome,
 )
+from tests.support.world import MANAGED
 
 EXAMPLES = os.environ.get("CKPTREE_EXAMPLES")
 
@@ -117,6 +120,7 @@ class Life(Deeds):
     def _checked(self, deed: Callable[[DesiredVm], Result | None]) -> None:
         vm, world = self.operator.file(), self.world
         self._plan(vm)
+        guest_before = world.files.guest.running
         foreign_before, tree, tips = foreign(world), world.tree, dirty_tips(world)
         contents = self._node_contents()
         result = deed(vm)
@@ -124,6 +128,7 @@ class Life(Deeds):
         self._nodes_stay_what_they_are(contents)
         self._only_what_may_go(tree, vm)
         self._unsaved_kept(tips, vm)
+        assert world.files.guest.running is guest_before, "5: the guest was left in another state"
         if result is not None:
             self._restored_exactly(result)
             self._at_rest(vm, result)
@@ -197,6 +202,10 @@ class Life(Deeds):
         want, got = node_content(self.world, node), branch_content(self.world, tree.head)
         assert set(want) == set(got), "6: the guest was not given the node's disks"
         assert len(want) == len(got), "6: the guest has not all disks of the node"
+        if restores[-1].starts:
+            resumed = restores[-1].memory is not None
+            ram = node_memory(self.world, node) if resumed else ""
+            assert self.world.guest.ram == ram, "6: the guest was not given the node's memory"
 
     def _at_rest(self, vm: DesiredVm, result: Result) -> None:
         if self.purging:
@@ -214,6 +223,35 @@ class Life(Deeds):
 
 def _guid(tree: Tree) -> int | None:
     return None if tree.head is None else tree.head.facts.guid
+
+
+class LifeOfRunningGuest(Life):
+    """The life of a guest that ckptree runs itself, with memory that tells which disks it belongs to."""
+
+    ability = MANAGED
+    volumes = ("disk1",)
+
+    def then(self, then: str, at: int) -> None:
+        """Apply the file; mostly the guest runs meanwhile, and has something in RAM that no checkpoint has."""
+        if at % 4:
+            self.guest("start")
+            self.guest("write")
+        super().then(then, at)
+
+    def guest(self, deed: str) -> None:
+        """Let the guest write, start or stop; it boots and shuts down by `ckptree start` and `stop`."""
+        world = self.world
+        off = world.files.guest.running is Running.OFF
+        if deed == "write":
+            super().guest("write")
+            world.guest.ram = "" if off else f"ram at {self.written}"
+        elif deed == "stop":
+            self._stop()
+            world.guest.ram = ""
+            world.journal.append(GuestSeen(at="", running=False, by="test"))
+        elif off and world.tree.head is not None and world.tree.head.facts.mounted:
+            world.boot(f"ram at {self.written}")
+            world.forget_memory()
 
 
 class LifeWithVolume(Life):
@@ -238,6 +276,8 @@ _settings = settings(
 )
 TestLife = Life.TestCase
 TestLife.settings = _settings
+TestLifeOfRunningGuest = LifeOfRunningGuest.TestCase
+TestLifeOfRunningGuest.settings = _settings
 TestLifeWithVolume = LifeWithVolume.TestCase
 TestLifeWithVolume.settings = _settings
 TestLifeWithVolumes = LifeWithVolumes.TestCase

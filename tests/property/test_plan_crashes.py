@@ -16,15 +16,15 @@ from reconciler.model.actions import (
     Retire,
     Revive,
 )
-from reconciler.model.desired import DesiredVm, Prune, RestorePolicy, Unsaved
-from reconciler.model.observed import LinkAbsent
+from reconciler.model.desired import DesiredVm, MemoryWish, Prune, RestorePolicy, Unsaved
+from reconciler.model.observed import Ability, LinkAbsent
 from reconciler.model.plan import Plan
 from reconciler.model.steps import DatasetRef, Promote
 from reconciler.names import NodeName
 from reconciler.plan.steps import steps_of
 from tests.support.faults import Fuse, PowerCut
 from tests.support.picture import everything, outcome
-from tests.support.world import HOME, Nested, World, desired
+from tests.support.world import DISKS_ONLY, HOME, MANAGED, Nested, World, desired
 
 Scene = tuple[World, DesiredVm]
 Stage = Callable[[tuple[str, ...]], Scene]
@@ -204,6 +204,61 @@ def expired(volumes: tuple[str, ...]) -> Scene:
     return _scene(world, desired(LINE, current=NodeName("b")))
 
 
+def _running(volumes: tuple[str, ...], *files: DesiredVm, ability: Ability = MANAGED) -> World:
+    """A world whose guest ckptree runs, after FILES were applied; it has done something before and after each."""
+    world = World(volumes, ability)
+    world.boot()
+    for number, file in enumerate((*files, None)):
+        world.write(f"w{number}")
+        world.guest.ram = f"ram{number}"
+        if file is not None:
+            world.apply(_with_disks(world, file))
+    return world
+
+
+def captured_with_memory(volumes: tuple[str, ...]) -> Scene:
+    return _scene(_running(volumes, desired({"a": {}})), desired(LINE))
+
+
+def captured_with_memory_and_without(volumes: tuple[str, ...]) -> Scene:
+    never = {"b": {"memory": MemoryWish.NEVER}}
+    return _scene(_running(volumes, desired({"a": {}})), desired(LINE, never))
+
+
+def captured_where_memory_cannot_be_saved(volumes: tuple[str, ...]) -> Scene:
+    return _scene(_running(volumes, ability=DISKS_ONLY), desired(LINE))
+
+
+def restore_of_a_running_guest(volumes: tuple[str, ...]) -> Scene:
+    world = _running(volumes, desired({"a": {}}), desired(LINE))
+    return _scene(world, desired(LINE, current=NodeName("a")))
+
+
+def restore_of_a_running_guest_that_discards(volumes: tuple[str, ...]) -> Scene:
+    world = _running(volumes, desired({"a": {}}), desired(LINE))
+    discard = RestorePolicy(unsaved=Unsaved.DISCARD)
+    return _scene(world, desired(LINE, current=NodeName("a"), restore=discard))
+
+
+def restore_to_a_node_without_memory(volumes: tuple[str, ...]) -> Scene:
+    world = _running(volumes, desired({"a": {}}, {"a": {"memory": MemoryWish.NEVER}}))
+    world.apply(_with_disks(world, desired({"a": {"b": {}}})))
+    return _scene(world, desired({"a": {"b": {}}}, current=NodeName("a")))
+
+
+def restore_where_memory_cannot_be_saved(volumes: tuple[str, ...]) -> Scene:
+    world = _running(volumes, desired({"a": {}}), ability=DISKS_ONLY)
+    return _scene(
+        world, desired({"a": {}}, current=NodeName("a"), restore=RestorePolicy(again="1"))
+    )
+
+
+def restore_of_a_running_guest_with_new_child(volumes: tuple[str, ...]) -> Scene:
+    world = _running(volumes, desired({"a": {}}), desired(LINE))
+    tree: Nested = {"a": {"b": {"c": {}}, "n": {}}}
+    return _scene(world, desired(tree, current=NodeName("a")))
+
+
 STAGES: dict[Stage, tuple[type, ...]] = {
     captured_chain: (Capture,),
     captured_chain_through_current: (Capture,),
@@ -227,6 +282,14 @@ STAGES: dict[Stage, tuple[type, ...]] = {
     head_lost: (Restore,),
     collected: (Restore, Collect),
     expired: (DestroyNodes, DestroyNodes),
+    captured_with_memory: (Capture,),
+    captured_with_memory_and_without: (Capture, Capture),
+    captured_where_memory_cannot_be_saved: (Capture,),
+    restore_of_a_running_guest: (Restore,),
+    restore_of_a_running_guest_that_discards: (Restore, Collect),
+    restore_to_a_node_without_memory: (Restore,),
+    restore_where_memory_cannot_be_saved: (Restore,),
+    restore_of_a_running_guest_with_new_child: (Restore, Capture),
 }
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 from reconciler.contracts.files import Files
+from reconciler.contracts.guest import Guest
 from reconciler.contracts.journal import Journal
 from reconciler.contracts.zfs import Zfs
 from reconciler.errors import ObservationFailed
@@ -17,6 +18,7 @@ from reconciler.model.observed import Gap, Reading
 from reconciler.model.properties import HOLD
 from reconciler.model.steps import Ref, SnapshotRef
 from reconciler.names import Dataset, Snapshot
+from reconciler.simulate.guest import MemoryGuest, MemoryHold
 from reconciler.simulate.host import MemoryFiles
 from reconciler.simulate.zfs import MemoryZfs
 
@@ -127,7 +129,7 @@ class FragileFiles:
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - every method of Files
         found: Callable[..., object] = getattr(self._files, name)
-        if name not in {"switch_link", "prepare"}:
+        if name not in {"switch_link", "prepare", "prepare_memory", "drop_memory"}:
             return found
 
         def write(*words: object) -> object:
@@ -137,6 +139,35 @@ class FragileFiles:
             return result
 
         return write
+
+
+class FragileGuest:
+    """The guest behind a fuse. Whoever froze it may die: then its keeper lets it go on."""
+
+    def __init__(self, guest: MemoryGuest, fuse: Fuse) -> None:
+        self._guest, self._fuse = guest, fuse
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - the rest of Guest
+        return getattr(self._guest, name)
+
+    @contextmanager
+    def frozen(self, memory: str) -> Iterator[MemoryHold]:
+        self._fuse.tick()
+        with self._guest.frozen(memory) as hold:
+            self._fuse.tick()
+            yield hold
+            self._fuse.tick()
+        self._fuse.tick()
+
+    def stop(self, *, now: bool) -> None:
+        self._fuse.tick()
+        self._guest.stop(now=now)
+        self._fuse.tick()
+
+    def start(self, memory: str | None = None) -> None:
+        self._fuse.tick()
+        self._guest.start(memory)
+        self._fuse.tick()
 
 
 class FragileJournal:
@@ -160,11 +191,17 @@ class FragileJournal:
 
 
 def fragile(
-    zfs: MemoryZfs, files: MemoryFiles, journal: Journal, fuse: Fuse, blind_to: str | None = None
-) -> tuple[Zfs, Files, Journal]:
-    """Put all three behind FUSE."""
+    zfs: MemoryZfs,
+    files: MemoryFiles,
+    guest: MemoryGuest,
+    journal: Journal,
+    fuse: Fuse,
+    blind_to: str | None = None,
+) -> tuple[Zfs, Files, Guest, Journal]:
+    """Put all of them behind FUSE."""
     return (
         cast(Zfs, FragileZfs(zfs, fuse, blind_to)),
         cast(Files, FragileFiles(files, fuse)),
+        cast(Guest, FragileGuest(guest, fuse)),
         FragileJournal(journal, fuse),
     )

@@ -21,9 +21,10 @@ from reconciler.model.observed import GuestState, LinkAbsent, LinkTo, Running
 from reconciler.model.steps import DatasetRef, Ref, SnapshotRef
 from reconciler.model.tree import Branch, Node
 from reconciler.names import NodeName
+from reconciler.simulate.guest import memory_of, with_memory
 from tests.support.operator import Operator
 from tests.support.picture import POOL
-from tests.support.world import HOME, World
+from tests.support.world import HOME, UNMANAGED, World
 
 pick = st.integers(0, 60)
 name = st.sampled_from([f"n{number}" for number in range(9)])
@@ -57,6 +58,7 @@ class Deeds(RuleBasedStateMachine):
     """All that can happen to a VM; ``then`` applies the file after each deed."""
 
     volumes: tuple[str, ...] = ()
+    ability = UNMANAGED
     purging = False
 
     def then(self, then: str, at: int) -> None:
@@ -65,7 +67,7 @@ class Deeds(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.world = World(self.volumes)
+        self.world = World(self.volumes, self.ability)
         self.operator = Operator(self.world.volumes)
         self.written = 0
         self.given_up: set[str] = set()
@@ -263,7 +265,8 @@ class Deeds(RuleBasedStateMachine):
 
     def _write(self, branch: Branch, content: str) -> None:
         for facts in branch.datasets:
-            self.world.zfs.write(facts.name, content, 4096)
+            files = memory_of(self.world.zfs.content(facts.name))
+            self.world.zfs.write(facts.name, with_memory(content, files), 4096)
 
     def _stop(self) -> None:
         files = self.world.files

@@ -7,6 +7,7 @@ from reconciler.model import properties
 from reconciler.model.journal import facts_of
 from reconciler.model.tree import Branch, Node
 from reconciler.names import Dataset, Snapshot
+from reconciler.simulate.guest import disk_of, memory_of
 from tests.support.world import HOME, World
 
 POOL = Dataset("tank")
@@ -47,17 +48,23 @@ def foreign(world: World) -> dict[str, object]:
 
 def node_content(world: World, node: Node) -> tuple[str, ...]:
     """The content of each of the node's disks."""
-    return tuple(world.zfs.content(facts.name) for facts in node.all_snapshots)
+    return tuple(disk_of(world.zfs.content(facts.name)) for facts in node.all_snapshots)
+
+
+def node_memory(world: World, node: Node) -> str | None:
+    """What the guest had in RAM when the node was taken, if that was kept."""
+    kept = memory_of(world.zfs.content(node.snapshot.name))
+    return None if node.memory is None else kept[node.memory]
 
 
 def branch_content(world: World, branch: Branch) -> tuple[str, ...]:
     """The live content of each of the branch's disks."""
-    return tuple(world.zfs.content(facts.name) for facts in branch.datasets)
+    return tuple(disk_of(world.zfs.content(facts.name)) for facts in branch.datasets)
 
 
 def all_contents(world: World) -> set[str]:
     """Every content that exists anywhere at or below the home."""
-    return {world.zfs.content(name) for name in _names(world, HOME)}
+    return {disk_of(world.zfs.content(name)) for name in _names(world, HOME)}
 
 
 def _names(world: World, root: Dataset) -> list[Dataset | Snapshot]:
@@ -74,8 +81,8 @@ def dirty_tips(world: World) -> dict[int, str]:
         for facts in branch.datasets:
             own = [s for s in reading.snapshots if s.name.dataset == facts.name]
             base = max(own, key=lambda s: s.createtxg).name if own else facts.origin
-            live = world.zfs.content(facts.name)
-            if live != (world.zfs.content(base) if base else ""):
+            live = disk_of(world.zfs.content(facts.name))
+            if live != (disk_of(world.zfs.content(base)) if base else ""):
                 tips[branch.facts.guid] = live
     return tips
 
@@ -89,12 +96,16 @@ def outcome(world: World) -> dict[str, Any]:
         "nodes": {
             str(node.name): (
                 node.parent, node.retired, node.protect, node.about, node.expires, node.grade, node.taken,
-                node_content(world, node),
+                node_content(world, node), node_memory(world, node),
                 all(properties.HOLD in s.holds for s in node.all_snapshots),
             )
             for node in tree.nodes.values()
+            # A guest that was frozen, and went on when ckptree died, has a state to be saved once more.
+            if not (world.guest.ability.managed and node.name.automatic)
         },
         "head": None if head is None else branch_content(world, head),
+        "guest": (world.files.guest.running, world.guest.ram),
+        "live memory": [] if head is None else sorted(memory_of(world.zfs.content(head.facts.name))),
         "position": tree.position,
         "branches": sorted(
             (branch.facts.mounted, branch.facts.canmount, len(branch.datasets)) for branch in tree.branches

@@ -11,13 +11,21 @@ from reconciler.execute.apply import Result, Wish, apply
 from reconciler.execute.executor import Hands
 from reconciler.model.desired import DesiredNode, DesiredVm, SourcePosition, VolumeDisk
 from reconciler.model.journal import Approved, Confirmed, JournalRecord
-from reconciler.model.observed import GuestState, HostIdentity, LinkTo, Observation, Running
+from reconciler.model.observed import (
+    Ability,
+    GuestState,
+    HostIdentity,
+    LinkTo,
+    Observation,
+    Running,
+)
 from reconciler.model.plan import Plan
 from reconciler.model.tree import Tree, derive_tree
 from reconciler.names import Dataset, NodeName, VmName
 from reconciler.observe.observer import observe
 from reconciler.plan.document import SavedPlan
 from reconciler.plan.planner import make_plan
+from reconciler.simulate.guest import MemoryGuest, disk_of, memory_of, with_memory
 from reconciler.simulate.host import MemoryFiles
 from reconciler.simulate.zfs import MemoryZfs
 from tests.support.faults import Fuse, fragile
@@ -25,6 +33,11 @@ from tests.support.faults import Fuse, fragile
 VM = VmName("web")
 HOME = Dataset("tank/vm/web")
 START = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
+UNMANAGED = Ability()
+MANAGED = Ability(managed=True, memory=True, why_not="", fingerprint="cpu=a;devices=b", ram=4096)
+"""A guest that ckptree runs, and whose memory it can save."""
+DISKS_ONLY = Ability(managed=True, why_not="this host cannot", fingerprint="cpu=a;devices=b")
+"""A guest that ckptree runs, and whose memory it cannot save."""
 HERE = SourcePosition("web.yaml", 1, 1)
 IDENTITY = HostIdentity("bsd07", "host-id-1")
 
@@ -73,7 +86,7 @@ class MemoryJournal:
 class World:
     """The host, its clock and the operator's deeds."""
 
-    def __init__(self, volumes: tuple[str, ...] = ()) -> None:
+    def __init__(self, volumes: tuple[str, ...] = (), ability: Ability = UNMANAGED) -> None:
         self.zfs = MemoryZfs()
         self.zfs.add_pool("tank")
         self.zfs.create(Dataset("tank/vm"), {}, canmount="on")
@@ -88,6 +101,7 @@ class World:
             self.zfs.create_volume(branch.child(volume))
             self.zfs.set_properties(branch.child(volume), ours)
         self.files = MemoryFiles(self.zfs, LinkTo("b-1"), GuestState(Running.OFF))
+        self.guest = MemoryGuest(self.zfs, self.files, ability)
         self.journal = MemoryJournal()
         self.journal.append(Confirmed(at="", by="init"))
         self.now = START
@@ -98,6 +112,7 @@ class World:
         copied = World.__new__(World)
         copied.zfs = self.zfs.copy()
         copied.files = self.files.copy(copied.zfs)
+        copied.guest = self.guest.copy(copied.zfs, copied.files)
         copied.journal = MemoryJournal()
         copied.journal.records = (
             None if self.journal.records is None else list(self.journal.records)
@@ -107,15 +122,25 @@ class World:
 
     def hands(self, fuse: Fuse | None = None) -> Hands:
         fuse = Fuse() if fuse is None else fuse
-        zfs, files, journal = fragile(self.zfs, self.files, self.journal, fuse, self.blind_to)
-        return Hands(zfs, files, journal, Place(VM, HOME, f"/{HOME}"))
+        zfs, files, guest, journal = fragile(
+            self.zfs, self.files, self.guest, self.journal, fuse, self.blind_to
+        )
+        return Hands(zfs, files, guest, journal, Place(VM, HOME, f"/{HOME}"))
 
     def observe(self, vm: DesiredVm) -> Observation:
         hands = self.hands()
-        return observe(vm, hands.zfs, hands.files, hands.journal, IDENTITY)
+        return observe(vm, hands.zfs, hands.files, hands.guest, hands.journal, IDENTITY)
 
-    def plan(self, vm: DesiredVm, **options: bool) -> Plan:
-        return make_plan(vm, self.observe(vm), self.now, **options)
+    def plan(
+        self,
+        vm: DesiredVm,
+        *,
+        confirm: bool = False,
+        purge: bool = False,
+        group: str | None = None,
+    ) -> Plan:
+        observation = self.observe(vm)
+        return make_plan(vm, observation, self.now, confirm=confirm, purge=purge, group=group)
 
     def apply(
         self,
@@ -142,6 +167,21 @@ class World:
         names = [*(f.name for f in reading.datasets), *(f.name for f in reading.snapshots)]
         self.blind_to = str(names[number % len(names)]) if number % 5 else "everything"
 
+    def boot(self, ram: str = "booted") -> None:
+        """Let the guest, which ckptree runs, run with RAM."""
+        head = self.tree.head
+        assert head is not None
+        self.files.guest = GuestState(Running.RUNNING, "simulated")
+        self.files.guest_branch = head.facts.name.leaf
+        self.guest.ram = ram
+
+    def forget_memory(self) -> None:
+        """Remove the live files of RAM, as a start from the disks does."""
+        head = self.tree.head
+        assert head is not None
+        for memory in self.files.live_memory("", head.facts.name):
+            self.files.drop_memory("", head.facts.name, memory)
+
     def pass_time(self, **delta: float) -> None:
         self.now += timedelta(**delta)
 
@@ -150,7 +190,8 @@ class World:
         head = self.tree.head
         assert head is not None
         for facts in head.datasets:
-            self.zfs.write(facts.name, content, amount)
+            files = memory_of(self.zfs.content(facts.name))
+            self.zfs.write(facts.name, with_memory(content, files), amount)
 
     @property
     def tree(self) -> Tree:
@@ -160,7 +201,7 @@ class World:
         """What the guest sees on its first disk."""
         head = self.tree.head
         assert head is not None
-        return self.zfs.content(head.facts.name)
+        return disk_of(self.zfs.content(head.facts.name))
 
     def shape(self) -> dict[str, str | None]:
         """Each node that is not retired, with its nearest parent that is neither."""

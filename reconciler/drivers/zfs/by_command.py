@@ -5,9 +5,11 @@ destroy and rollback are verified first on the model of what is there. Nothing h
 ``-f``, ``-r`` or ``-R``.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 
 from reconciler.drivers.command import run
+from reconciler.drivers.zfs.library import program_text, refused_by_program
 from reconciler.drivers.zfs.listing import parse_holds
 from reconciler.drivers.zfs.reader import Scope
 from reconciler.drivers.zfs.writer import ITSELF, HostWriter, Refused, datasets_of
@@ -61,6 +63,16 @@ class CommandZfs(HostWriter):
 
     def _take(self, snapshots: Sequence[Snapshot], properties: Mapping[str, str]) -> None:
         self._write("snapshot", *_options(properties), *snapshots)
+
+    def _take_sets(self, sets: Sequence[tuple[Sequence[Snapshot], Mapping[str, str]]]) -> None:
+        # The command gives all snapshots of one call the same properties; a channel program need not.
+        pool = sets[0][0][0].dataset.pool
+        words = [self._zfs, "program", "-j", pool, "-", *snapshot_words(sets)]
+        try:
+            answer = run(words, timeout=_TIMEOUT, input=program_text("snapshot").decode()).stdout
+        except CommandFailed as error:
+            raise Refused(error.stderr.strip() or str(error)) from error
+        refused_by_program(str(json.loads(answer).get("return", "")))
 
     def _hold(self, snapshots: Sequence[Snapshot]) -> None:
         self._write("hold", HOLD, *snapshots)
@@ -140,6 +152,16 @@ class CommandZfs(HostWriter):
 
     def _unmount(self, name: Dataset) -> None:
         self._write("unmount", name)
+
+
+def snapshot_words(sets: Sequence[tuple[Sequence[Snapshot], Mapping[str, str]]]) -> list[str]:
+    """Write SETS as the arguments of ``programs/snapshot.lua``."""
+    words = []
+    for snapshots, properties in sets:
+        own = [f"={name}\t{value}" for name, value in properties.items()]
+        for snapshot in snapshots:
+            words += [f"@{snapshot}", *own]
+    return words
 
 
 def _options(properties: Mapping[str, str]) -> list[str]:

@@ -7,7 +7,7 @@ verified inside that group, where nothing else can change the pool. What libzfs_
 
 from collections.abc import Mapping, Sequence
 
-from reconciler.drivers.zfs.by_command import CommandZfs
+from reconciler.drivers.zfs.by_command import CommandZfs, snapshot_words
 from reconciler.drivers.zfs.library import call, run_program, signed
 from reconciler.drivers.zfs.writer import Refused
 from reconciler.errors import ZfsErrorKind
@@ -42,6 +42,9 @@ class CoreZfs(CommandZfs):
 
     def _take(self, snapshots: Sequence[Snapshot], properties: Mapping[str, str]) -> None:
         call("lzc_snapshot", [name.encode() for name in snapshots], _bytes(properties))
+
+    def _take_sets(self, sets: Sequence[tuple[Sequence[Snapshot], Mapping[str, str]]]) -> None:
+        run_program(sets[0][0][0].dataset.pool, "snapshot", snapshot_words(sets))
 
     def _hold(self, snapshots: Sequence[Snapshot]) -> None:
         missing = call("lzc_hold", {name.encode(): _TAG for name in snapshots})

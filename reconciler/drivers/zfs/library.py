@@ -86,16 +86,27 @@ def run_program(pool: str, program: str, arguments: Sequence[str]) -> None:
     A program answers with nothing, or with the kind of its refusal, the object and a detail,
     divided by tabs. Raises ZfsRefused with those, or Refused if the program itself broke.
     """
-    text = _program(program)
+    text = program_text(program)
     words = [argument.encode() for argument in arguments]
     module = _library()
     try:
         result = module.lzc_channel_program(pool.encode(), text, _INSTRUCTIONS, _MEMORY, words)
     except (OSError, module.exceptions.ZFSError) as error:
         raise Refused(_explained(error), _kind(error)) from error
-    if result:
-        kind, target, detail = result.decode().split("\t")
+    refused_by_program(result.decode() if result else "")
+
+
+def refused_by_program(answer: str) -> None:
+    """Raise ZfsRefused if the ANSWER of a program is a refusal."""
+    if answer:
+        kind, target, detail = answer.split("\t")
         raise ZfsRefused(ZfsErrorKind(kind), target, detail)
+
+
+@cache
+def program_text(name: str) -> bytes:
+    """Read ``programs/NAME.lua``."""
+    return files("reconciler.drivers.zfs").joinpath("programs", f"{name}.lua").read_bytes()
 
 
 def signed(guid: int | None) -> str:
@@ -108,11 +119,6 @@ def signed(guid: int | None) -> str:
 @cache
 def _library() -> ModuleType:
     return importlib.import_module("libzfs_core")
-
-
-@cache
-def _program(name: str) -> bytes:
-    return files("reconciler.drivers.zfs").joinpath("programs", f"{name}.lua").read_bytes()
 
 
 def _kind(error: Exception) -> ZfsErrorKind | None:

@@ -53,6 +53,23 @@ class HostWriter(CommandReader, ABC):
             [name.dataset for name in snapshots],
         )
 
+    def snapshot_sets(self, sets: Sequence[tuple[Sequence[Snapshot], Mapping[str, str]]]) -> None:
+        """Take sets of snapshots as the contract says."""
+        snapshots = [name for names, _ in sets for name in names]
+        if not snapshots:
+            return
+        check_together(snapshots)
+        for names, properties in sets:
+            for name in names:
+                check_properties(name, properties)
+        encoded = [(names, _encoded(properties)) for names, properties in sets]
+        self._attempt(
+            lambda: self._take_sets(encoded),
+            lambda model: model.snapshot_sets(sets),
+            snapshots[0],
+            [name.dataset for name in snapshots],
+        )
+
     def hold(self, snapshots: Sequence[Snapshot]) -> None:
         """Hold as the contract says."""
         holds = self._own_holds(snapshots)
@@ -266,6 +283,9 @@ class HostWriter(CommandReader, ABC):
 
     @abstractmethod
     def _take(self, snapshots: Sequence[Snapshot], properties: Mapping[str, str]) -> None: ...
+
+    @abstractmethod
+    def _take_sets(self, sets: Sequence[tuple[Sequence[Snapshot], Mapping[str, str]]]) -> None: ...
 
     @abstractmethod
     def _hold(self, snapshots: Sequence[Snapshot]) -> None: ...

@@ -205,7 +205,7 @@ def test_what_is_not_acted_on_yet_is_said_plainly() -> None:
         c.message for c in World().plan(file).conditions if c.reason is Reason.NOT_ACTED_ON_YET
     ]
     assert [text.removeprefix("not acted on yet: ").split(" ")[0] for text in found] == [
-        "hypervisor", "hooks", "schedule", "expires",
+        "hooks", "schedule", "expires",
     ]  # fmt: skip
 
 

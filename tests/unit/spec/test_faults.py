@@ -39,7 +39,7 @@ def findings(text: str) -> list[str]:
         (
             "checkpoints: {a: {colour: red}}",
             [
-                "4:19: unknown key 'colour' (write one of about, labels, protect, memory, expires, keep, when, fork, adopt, was, checkpoints)"
+                "4:19: unknown key 'colour' (write one of about, labels, protect, memory, expires, keep, group, when, fork, adopt, was, checkpoints)"
             ],
         ),
         ("suspend: yes\ncheckpoints: {}",

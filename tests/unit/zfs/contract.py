@@ -132,6 +132,30 @@ class ZfsContract:
             world.zfs.snapshot([volume, tree.volume.snapshot("three")], {})
         world.zfs.snapshot([], {})
 
+    def test_sets_of_snapshots_are_of_one_instant_each_with_its_own_properties(
+        self, world: World, tree: Tree
+    ) -> None:
+        first = tree.volume.snapshot("set")
+        second = world.home.snapshot("set")
+        sets = [
+            ([first], {"ckptree:vm": "a", "ckptree:node": "x y"}),
+            ([second], {"ckptree:vm": "b"}),
+        ]
+        world.zfs.snapshot_sets(sets)
+        reading = world.zfs.read([world.home])[world.home]
+        one, other = reading.snapshot(first), reading.snapshot(second)
+        assert one is not None
+        assert other is not None
+        assert one.createtxg == other.createtxg
+        assert one.properties == {"ckptree:vm": "a", "ckptree:node": "x y"}
+        assert other.properties == {"ckptree:vm": "b"}
+        with unchanged(world), refused(ZfsErrorKind.EXISTS, second):
+            world.zfs.snapshot_sets([([tree.volume.snapshot("new")], {}), ([second], {})])
+        gone = world.home.child("gone").snapshot("new")
+        with unchanged(world), refused(ZfsErrorKind.NOT_FOUND):
+            world.zfs.snapshot_sets([([tree.volume.snapshot("new")], {}), ([gone], {})])
+        world.zfs.snapshot_sets([])
+
     def test_hold_and_release(self, world: World, tree: Tree) -> None:
         world.zfs.hold([tree.one])
         world.zfs.hold([tree.one, tree.two])

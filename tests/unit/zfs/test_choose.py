@@ -81,7 +81,7 @@ def test_a_program_is_sent_whole_and_its_refusal_is_typed(
 def test_every_kind_that_a_program_names_exists() -> None:
     kinds = {kind.value for kind in ZfsErrorKind}
     for program in PROGRAMS:
-        text = library._program(program).decode()
+        text = library.program_text(program).decode()
         named = {part.partition('\\t"')[0] for part in text.split('return "')[1:] if "\\t" in part}
         named |= {part.partition('"')[0] for part in text.split('refusal("')[1:]}
         assert {name.partition("\\t")[0] for name in named} <= kinds, program

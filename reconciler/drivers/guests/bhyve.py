@@ -1,0 +1,165 @@
+"""bhyve guests that ckptree starts itself: what this host can do with one, and whether it runs.
+
+Whether bhyve can save memory is decided when world and kernel are built (BHYVE_SNAPSHOT), and by the guest's devices;
+both are found out before anything is done. The work itself is the keeper's (``client``, ``keeper.bhyve``).
+"""
+
+import os
+import re
+from functools import cached_property
+from hashlib import file_digest
+from pathlib import Path
+
+from reconciler.drivers.command import find, run
+from reconciler.drivers.guests.bhyve_definition import (
+    LONGEST_PATH,
+    Definition,
+    read_definition,
+    saving_way,
+)
+from reconciler.drivers.guests.bhyve_process import answers, find_process
+from reconciler.drivers.guests.client import Kept, Order
+from reconciler.errors import CommandFailed
+from reconciler.model.desired import Bhyve, DesiredVm
+from reconciler.model.observed import Ability, GuestState, Running
+
+__all__ = ["LONGEST_PATH", "BhyveGuest"]
+
+_SECONDS = 20.0
+_ANY_CODE = range(256)
+
+
+class BhyveGuest(Kept):
+    """The guest BHYVE of the document DESIRED, whose home is mounted at HOME."""
+
+    def __init__(self, desired: DesiredVm, bhyve: Bhyve, home: str) -> None:
+        self._bhyve = bhyve
+        self._vm = str(desired.vm)
+        self._home = home
+        machine = {
+            "kind": "bhyve",
+            "config": self._bhyve.config,
+            "args": list(self._bhyve.args),
+            "loader": list(self._bhyve.loader),
+            "mode": self._bhyve.mode,
+        }
+        super().__init__("bhyve", Order(vm=self._vm, home=home, machine=machine))
+
+    def probe(self) -> Ability:
+        """Find out what can be done as the contract says."""
+        if not _has_program("bhyve"):
+            return Ability(why_not="this host has no bhyve")
+        state = self.state()
+        foreign = state.running is Running.RUNNING and self.kept() is None
+        why_not = self._foreign() if foreign else self._why_no_memory(state)
+        return Ability(
+            managed=not foreign,
+            memory=not why_not,
+            why_not=why_not,
+            fingerprint=f"{self._host};devices={self._definition.digest}",
+            ram=self._definition.memory,
+            longest_path=LONGEST_PATH,
+        )
+
+    def ram(self) -> int:
+        """Tell the RAM of its definition."""
+        return self._definition.memory
+
+    def unkept(self) -> GuestState:
+        """Look for a bhyve that serves the guest all the same."""
+        try:
+            pid = find_process(self._vm)
+        except CommandFailed as error:
+            return GuestState(Running.UNKNOWN, str(error))
+        if pid is not None or answers(self._vm):
+            which = "" if pid is None else f" (pid {pid})"
+            return GuestState(Running.RUNNING, f"bhyve{which}, not started by ckptree")
+        return super().unkept()
+
+    def _foreign(self) -> str:
+        return f"the guest was not started by ckptree (stop it, and run 'ckptree start {self._vm}')"
+
+    def _why_no_memory(self, state: GuestState) -> str:
+        """Why the guest's memory cannot be saved, as the end of a sentence; empty if it can."""
+        mode = self._bhyve.mode
+        if mode == "disks":
+            return "its file says 'mode: disks'"
+        if state.running is Running.UNKNOWN:
+            return f"it cannot be told whether the guest runs: {state.proof}"
+        if self._host_refuses:
+            return self._host_refuses
+        if unsaved := self._definition.without_save_hook:
+            return f"bhyve cannot save {', '.join(unsaved)}; give the guest other devices"
+        if saving_way(mode, self._definition) == "checkpoint" and self._definition.stub is None:
+            return (
+                "'mode: checkpoint' needs a GDB stub"
+                " (give bhyve -G 127.0.0.1:PORT, or gdb.port in its configuration)"
+            )
+        running = self.running_topology() if state.running is Running.RUNNING else ""
+        if running and running != self._definition.digest:
+            return (
+                "the guest's definition was changed since it was started"
+                f" (stop it, and run 'ckptree start {self._vm}')"
+            )
+        return ""
+
+    @cached_property
+    def _definition(self) -> Definition:
+        return read_definition(self._bhyve, self._vm, self._home)
+
+    @cached_property
+    def _host_refuses(self) -> str:
+        """Why this host's bhyve saves no memory; empty if it does, or if the file's ``mode`` says so."""
+        try:
+            usage = run(["bhyvectl"], timeout=_SECONDS, codes=_ANY_CODE)
+        except CommandFailed as error:
+            return f"bhyvectl cannot be asked: {error}"
+        if "--suspend=" not in usage.stdout + usage.stderr:
+            return "bhyvectl of this host has no --suspend (build world with WITH_BHYVE_SNAPSHOT)"
+        options = _sysctl("kern.conftxt")
+        if options:
+            known = re.search(r"^options\s+BHYVE_SNAPSHOT\b", options, re.MULTILINE)
+            return "" if known else "this host's kernel was built without 'options BHYVE_SNAPSHOT'"
+        if self._bhyve.mode in {"suspend", "checkpoint"}:
+            return ""
+        return (
+            "this kernel does not tell whether it was built with 'options BHYVE_SNAPSHOT' (kern.conftxt is not there;"
+            " if you know that it was, write 'mode: suspend')"
+        )
+
+    @cached_property
+    def _host(self) -> str:
+        """The part of the fingerprint that is the host's."""
+        system = os.uname()
+        parts = {
+            "os": f"{system.sysname} {system.release}",
+            "osreldate": _sysctl("kern.osreldate"),
+            "machine": system.machine,
+            "cpu": _sysctl("hw.model"),
+            "bhyve": _digest_of("bhyve"),
+        }
+        return ";".join(f"{key}={value.replace(';', ',')}" for key, value in parts.items() if value)
+
+
+def _has_program(name: str) -> bool:
+    try:
+        find(name)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _sysctl(name: str) -> str:
+    """The value of NAME, empty where this kernel has none."""
+    try:
+        return run(["sysctl", "-n", name], timeout=_SECONDS).stdout.strip()
+    except CommandFailed:
+        return ""
+
+
+def _digest_of(program: str) -> str:
+    try:
+        with Path(find(program)).open("rb") as file:
+            return file_digest(file, "sha256").hexdigest()[:16]
+    except OSError:
+        return ""

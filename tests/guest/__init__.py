@@ -1,0 +1,1 @@
+"""A guest whose memory proves itself, for every test that freezes or restores one."""
