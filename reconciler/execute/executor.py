@@ -158,24 +158,23 @@ def _name(step: Step) -> str:
 
 
 def _switching(step: SwitchLink, action: Action | None, hands: Hands, now: Now) -> Switching:
-    guid = hands.zfs.guids([step.branch.name]).get(step.branch.name)
-    if guid is None:
-        raise ZfsRefused(ZfsErrorKind.NOT_FOUND, step.branch.name)
+    guid = _guid(step.branch, hands)
     restored = action if isinstance(action, Restore) else None
     return Switching(
         at=now(),
         guid=guid,
         node=None if restored is None else restored.node,
         again=None if restored is None else restored.again,
-        before=None if step.before is None else _guid(step.before),
+        before=None if step.before is None else _guid(step.before, hands),
         left=step.left,
     )
 
 
-def _guid(ref: DatasetRef) -> int:
-    if ref.guid is None:
-        raise StepFailed(f"the plan does not say which {ref.name} the guest leaves")
-    return ref.guid
+def _guid(ref: DatasetRef, hands: Hands) -> int:
+    guid = ref.guid or hands.zfs.guids([ref.name]).get(ref.name)
+    if guid is None:
+        raise ZfsRefused(ZfsErrorKind.NOT_FOUND, ref.name)
+    return guid
 
 
 def _target(step: Step) -> str:

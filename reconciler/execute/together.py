@@ -5,7 +5,7 @@ is taken. ``plan.group`` decides; what follows the instant (holds, files of RAM)
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Condition, Thread
@@ -112,10 +112,18 @@ def _take(
         for part in parts:
             part.member.hands.journal.append(Failed(at=now(), error=str(error)))
             if part.capture.memory is not None:
-                note_running(part.member.hands, now)
+                _went_on(part, now)
         raise
     for part in parts:
         part.member.hands.journal.append(Done(at=now()))
+
+
+def _went_on(part: _Part, now: Callable[[], str]) -> None:
+    """Write down that the guest runs, and remove its RAM, from which it went on; where it is off it needs that."""
+    hands, branch, memory = part.member.hands, part.capture.branch.name, part.capture.memory
+    if note_running(hands, now) and memory is not None:
+        with suppress(CkptreeError):
+            hands.files.drop_memory(hands.place.path_of(branch), branch, memory)
 
 
 def _take_at_one_instant(parts: Sequence[_Part], bound: float) -> None:

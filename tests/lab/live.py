@@ -27,7 +27,7 @@ from tests.guest.image import (
     write_image,
 )
 from tests.lab.doubles import install_doubles
-from tests.lab.operator import Operator, Outcome, shell
+from tests.lab.operator import Operator, shell
 
 _SECONDS = 120.0
 _BHYVE = (
@@ -235,6 +235,3 @@ def until(holds: Callable[[], bool], what: str, seconds: float = _SECONDS) -> No
 def _whole(lines: list[str]) -> list[str]:
     """Leave out the rest of a line that was begun before this life."""
     return lines[1:] if lines and not lines[0].startswith(("count", "boot")) else lines
-
-
-__all__ = ["QEMU", "STUB", "SUSPEND", "Kind", "Live", "Outcome", "until"]

@@ -273,7 +273,7 @@ def test_an_older_bhyve_that_ends_with_0_is_not_started_again_by_the_loop(web: W
 def test_a_resume_that_fails_starts_the_guest_from_its_disks_and_says_so(web: Web) -> None:
     web.started()
     with pytest.raises(StepFailed, match="started from its disks instead"):  # noqa: SIM117
-        with web.guest.frozen(str(web.memory)), switch(restore_fails=1):
+        with switch(restore_fails=1), web.guest.frozen(str(web.memory)):
             pass
     until(lambda: web.boots() == 2, "it is started from its disks")
     web.counts()

@@ -20,6 +20,7 @@ from reconciler.model.observed import (
     Running,
 )
 from reconciler.model.plan import Plan
+from reconciler.model.steps import DatasetRef
 from reconciler.model.tree import Tree, derive_tree
 from reconciler.names import Dataset, NodeName, VmName
 from reconciler.observe.observer import observe
@@ -181,6 +182,12 @@ class World:
         assert head is not None
         for memory in self.files.live_memory("", head.facts.name):
             self.files.drop_memory("", head.facts.name, memory)
+
+    def plan_branch(self) -> DatasetRef:
+        """The current branch as plans name it."""
+        head = self.tree.head
+        assert head is not None
+        return head.ref
 
     def pass_time(self, **delta: float) -> None:
         self.now += timedelta(**delta)
