@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 import click
 
-from reconciler.cli.session import Session
+from reconciler.cli.session import Observed, Session
 from reconciler.errors import CkptreeError, ExitCode
 
 
@@ -99,4 +99,14 @@ def _homes(session: Session) -> list[Check]:
         journal = "journal confirmed" if observation.journal.confirmed else "no confirmed journal"
         says = f"{len(tree.nodes)} checkpoints, guest on {head}, {journal}"
         checks.append(Check(one.desired.vm, True, says))
+        checks.append(_guest(one))
     return checks
+
+
+def _guest(one: Observed) -> Check:
+    """Tell how the guest is run and whether its memory can be kept; that it can not is no fault of the host."""
+    guest, ability = one.observation.guest, one.observation.ability
+    proof = f" ({guest.proof})" if guest.proof else ""
+    kept = "memory is kept" if ability.memory else f"disks only: {ability.why_not}"
+    says = f"{one.hands.guest.name}, {guest.running.value}{proof}; {kept}"
+    return Check(f"{one.desired.vm} guest", True, says)
