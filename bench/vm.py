@@ -106,6 +106,8 @@ class Vm:
         words = ", ".join(f'"{word}"' for word in arguments)
         lines = [f"vm: {self.name}", f"dataset: {self.home}", "disks: [disk0.img]"]
         lines += [f"hypervisor: {{qemu: {{args: [{words}]}}}}", *keys]
+        if not self._nodes:
+            lines.append("checkpoints: {}")
         for depth, name in enumerate(self._nodes):
             lines += [f"{'  ' * 2 * depth}checkpoints:", f"{'  ' * 2 * depth}  {name}:"]
         self._document.write_text("\n".join(lines) + "\n")
