@@ -22,6 +22,7 @@ from reconciler.model.steps import (
     DropMemory,
     EnsureSaved,
     EnsureUnused,
+    EnsureUsed,
     Hold,
     Mount,
     PrepareBranch,
@@ -77,9 +78,9 @@ def perform(step: Step, zfs: Zfs, files: Files, guest: Guest, place: Place) -> N
         case Mount(branch):
             _guard(zfs, branch)
             zfs.mount(branch.name)
-        case Unmount(branch):
+        case Unmount(branch, patient):
             _guard(zfs, branch)
-            zfs.unmount(branch.name)
+            _unmount(zfs, branch.name, patient=patient)
         case PrepareBranch(branch, volumes, paths):
             files.prepare(place.path_of(branch.name), branch.name, paths, volumes)
             _settle(zfs, place, branch, properties.MAKING)
@@ -90,6 +91,8 @@ def perform(step: Step, zfs: Zfs, files: Files, guest: Guest, place: Place) -> N
             _ensure_saved(zfs, place, branch)
         case EnsureUnused(branch, volumes):
             _ensure_unused(files, place, branch, volumes)
+        case EnsureUsed(branch, volumes):
+            _ensure_used(files, place, branch, volumes)
         case SwitchLink(_, branch):
             _guard(zfs, branch)
             files.switch_link(place.path, branch.name.leaf)
@@ -159,10 +162,27 @@ def _start(step: StartGuest, files: Files, guest: Guest, place: Place) -> None:
     missing = files.missing(path, dataset, step.files, step.volumes)
     if missing:
         raise StepFailed(f"{dataset} has no {', '.join(missing)}, so the guest is not started")
-    for memory in files.live_memory(path, dataset):
+    resumed = f"{properties.MEMORY_FOLDER}/{properties.RESUMED}"
+    for memory in (*files.live_memory(path, dataset), resumed):
         if memory != step.memory:
             files.drop_memory(path, dataset, memory)
     guest.start(None if step.memory is None else files.memory_path(path, dataset, step.memory))
+
+
+def _unmount(zfs: Zfs, branch: Dataset, *, patient: bool) -> None:
+    try:
+        zfs.unmount(branch)
+    except ZfsRefused as refused:
+        if not patient or refused.kind is not ZfsErrorKind.BUSY:
+            raise
+
+
+def _ensure_used(files: Files, place: Place, branch: DatasetRef, volumes: tuple[str, ...]) -> None:
+    state = files.users([(place.path_of(branch.name), branch.name)], volumes)
+    if state.running is Running.OFF:
+        raise StepFailed(
+            f"the guest runs, but not on {branch.name}: its definition must name its disks through the link 'current'"
+        )
 
 
 def _settle(zfs: Zfs, place: Place, branch: DatasetRef, before: str | None) -> None:

@@ -13,7 +13,7 @@ import subprocess
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from threading import Lock, Thread
@@ -39,7 +39,20 @@ _PATIENCE = 2.0  # seconds for a killed process, or for a pipe that a program's 
 _log = logging.getLogger(__name__)
 
 
-_shared: list[int] = []
+@dataclass(eq=False)
+class Shared:
+    """A DESCRIPTOR that programs get, and those of them that could not be ended and may still have it."""
+
+    descriptor: int
+    stuck: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def kept_by(self) -> int | None:
+        """The pid of a program that still has the descriptor though nobody waits for it any more."""
+        return next((process.pid for process in self.stuck if process.poll() is None), None)
+
+
+_shared: list[Shared] = []
 _sharing = (
     Lock()
 )  # also while a program is started: none may get a descriptor that was closed meanwhile
@@ -72,13 +85,16 @@ def run(
     words = tuple(argv)
     started = time.monotonic()
     with _sharing:
-        descriptors = tuple(_shared) if shares else ()
+        given = tuple(_shared) if shares else ()
+        descriptors = tuple(each.descriptor for each in given)
         process = _start(words, wants_input=input is not None, cwd=cwd, descriptors=descriptors)
     streams = _Streams(process, None if input is None else input.encode())
     try:
         code: int | None = process.wait(timeout)
     except subprocess.TimeoutExpired:
-        _kill(process)
+        if not _kill(process):
+            for each in given:
+                each.stuck.append(process)
         code = None
     except BaseException:
         _kill(process)
@@ -126,19 +142,20 @@ def launch(
 
 
 @contextmanager
-def shared(descriptor: int) -> Iterator[None]:
+def shared(descriptor: int) -> Iterator[Shared]:
     """Give DESCRIPTOR to every program that is run meanwhile.
 
     Whoever is at its other end sees it closed only when they have ended, too: if we are killed, a program that we
-    started goes on by itself for a while.
+    started goes on by itself for a while, and so does one that is stuck in the kernel when its time is over.
     """
+    given = Shared(descriptor)
     with _sharing:
-        _shared.append(descriptor)
+        _shared.append(given)
     try:
-        yield
+        yield given
     finally:
         with _sharing:
-            _shared.remove(descriptor)
+            _shared.remove(given)
 
 
 @cache
@@ -175,12 +192,13 @@ def _start(
         raise CommandFailed(words, _NOT_STARTED, str(error)) from error
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill a program with what it started; one that is stuck in the kernel is left behind."""
+def _kill(process: subprocess.Popen[bytes]) -> bool:
+    """Kill a program with what it started; false if it is stuck in the kernel, where it is left behind."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     with suppress(subprocess.TimeoutExpired):
         process.wait(_PATIENCE)
+    return process.returncode is not None
 
 
 class _Streams:

@@ -109,10 +109,13 @@ class RealFiles:
         folder, name = Path(branch, memory).parent, Path(memory).name
         if not folder.is_dir():
             return
+        there = [folder / f"{name}{suffix}" for suffix in ("", *MEMORY_BESIDE)]
+        there = [path for path in there if os.path.lexists(path)]
         try:
-            for suffix in ("", *MEMORY_BESIDE):
-                (folder / f"{name}{suffix}").unlink(missing_ok=True)
-            sync_directory(folder)
+            for path in there:
+                path.unlink()
+            if there:
+                sync_directory(folder)
         except OSError as error:
             raise StepFailed(f"{folder}/{name} cannot be removed: {error.strerror}") from error
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from reconciler.errors import PlanStale
-from reconciler.execute.executor import Hands, Progress, carry_out, note_running
+from reconciler.errors import CkptreeError, PlanStale
+from reconciler.execute.executor import Hands, Progress, carry_out, carry_out_action, note_running
 from reconciler.execute.rehearsal import rehearse
 from reconciler.model import properties
 from reconciler.model.actions import Action, DestroyNodes
@@ -22,7 +22,7 @@ from reconciler.model.journal import (
     Switched,
     facts_of,
 )
-from reconciler.model.observed import HostIdentity, Observation
+from reconciler.model.observed import HostIdentity, Observation, Running
 from reconciler.model.plan import Plan
 from reconciler.model.tree import derive_tree
 from reconciler.names import NodeName
@@ -84,11 +84,33 @@ def apply(
         if observation.journal.stopped:
             note_running(hands, written_now)
         _note_what_exists(desired, observation, hands, written_now, wish)
-        carry_out(plan, desired, hands, by=wish.by, now=written_now, progress=progress)
+        try:
+            carry_out(plan, desired, hands, by=wish.by, now=written_now, progress=progress)
+        except CkptreeError:
+            _start_owed(desired, hands, look, clock, written_now, progress)
+            raise
         after = look()
         _note_applied(desired, plan, after, hands, written_now)
         left = make_plan(desired, replace(after, journal=facts_of(hands.journal.read())), clock())
     return Result(plan, left)
+
+
+def _start_owed(
+    desired: DesiredVm,
+    hands: Hands,
+    look: Callable[[], Observation],
+    clock: Clock,
+    now: Callable[[], str],
+    progress: Progress,
+) -> None:
+    """Start the guest that the plan which has just failed left off, without waiting for the next one (invariant 5)."""
+    observation = look()
+    if not observation.journal.stopped or observation.guest.running is Running.RUNNING:
+        return
+    plan = make_plan(desired, observation, clock(), recover=True)
+    for action in plan.actions:
+        progress(action)
+        carry_out_action(action, plan, hands, now)
 
 
 def _refuse_stale(plan: Plan, then: Plan, saved: SavedPlan) -> None:

@@ -13,7 +13,7 @@ from reconciler.contracts.journal import Journal
 from reconciler.contracts.perform import Place, perform
 from reconciler.contracts.zfs import Zfs
 from reconciler.errors import CkptreeError, StepFailed, ZfsErrorKind, ZfsRefused
-from reconciler.model.actions import Action, Restore
+from reconciler.model.actions import Action, Restore, Return
 from reconciler.model.desired import DesiredVm
 from reconciler.model.journal import (
     TAKE_AND_END,
@@ -37,12 +37,11 @@ from reconciler.model.steps import (
     Rollback,
     SetProperties,
     Step,
-    StopGuest,
     SwitchLink,
     TakeFrozen,
     TakeSnapshots,
 )
-from reconciler.plan.restore_steps import way_back
+from reconciler.plan.restore_steps import back_of, way_back
 from reconciler.plan.steps import steps_of
 
 Now = Callable[[], str]
@@ -87,15 +86,24 @@ def carry_out(
     )
     for action in plan.actions:
         progress(action)
-        steps = steps_of(plan.vm, plan.home, action)
-        for number, step in enumerate(steps):
-            try:
-                _carry_out_step(step, action, hands, now)
-            except CkptreeError as error:
-                back = way_back(plan.home, action, number, steps)
-                if back:
-                    _go_back(back, action, error, hands, now)
-                raise
+        carry_out_action(action, plan, hands, now)
+
+
+def carry_out_action(action: Action, plan: Plan, hands: Hands, now: Now) -> None:
+    """Carry out one ACTION of PLAN; a guest that it cannot start where it is to go is brought back."""
+    steps = steps_of(plan.vm, plan.home, action)
+    for number, step in enumerate(steps):
+        try:
+            _carry_out_step(step, action, hands, now)
+        except CkptreeError as error:
+            back = way_back(plan.home, action, number, steps)
+            if back:
+                _go_back(back, action, error, hands, now)
+            raise
+    if isinstance(action, Return):
+        why = "interrupted while the guest was being started"
+        gave_up = GaveUp(at=now(), node=action.back.node, again=action.back.again, error=why)
+        hands.journal.append(gave_up)
 
 
 def carry_out_steps(
@@ -110,12 +118,9 @@ def _go_back(
     steps: tuple[Step, ...], action: Action, error: CkptreeError, hands: Hands, now: Now
 ) -> None:
     """Bring the guest back to where a restore took it from; raises StepFailed, which says what became of it."""
-    assert isinstance(action, Restore) and action.before is not None  # noqa: S101, PT018 - nothing else has a way back
-    if hands.guest.state().running is Running.RUNNING and not any(
-        isinstance(step, StopGuest | SwitchLink) for step in steps
-    ):
-        return  # it was not taken from where it was after all
-    before = action.before.name
+    back = back_of(action)
+    assert back is not None  # noqa: S101 - it has a way back
+    before = back.branch.name
     try:
         for step in steps:
             _carry_out_step(step, None, hands, now)
@@ -123,9 +128,8 @@ def _go_back(
         raise StepFailed(
             f"{error}; and the guest could not be brought back to {before}: {second}"
         ) from error
-    gave_up = GaveUp(at=now(), node=action.node, again=action.again, error=str(error))
-    hands.journal.append(gave_up)
-    how = "from its memory" if action.back_memory is not None else "from its disks"
+    hands.journal.append(GaveUp(at=now(), node=back.node, again=back.again, error=str(error)))
+    how = "from its memory" if back.memory is not None else "from its disks"
     raise StepFailed(f"{error}; the guest is back on {before} and was started {how}") from error
 
 
@@ -137,7 +141,7 @@ def _carry_out_step(step: Step, action: Action | None, hands: Hands, now: Now) -
         perform(step, hands.zfs, hands.files, hands.guest, hands.place)
     except CkptreeError as error:
         hands.journal.append(Failed(at=now(), error=str(error)))
-        if isinstance(step, TakeFrozen | StopGuest):
+        if isinstance(step, TakeFrozen):
             note_running(hands, now)
         raise
     hands.journal.append(Switched(at=now()) if isinstance(step, SwitchLink) else Done(at=now()))

@@ -157,7 +157,7 @@ def _freeze(part: _Part, meeting: "_Meeting") -> None:
         hands.files.prepare_memory(path, branch, memory)
         with hands.guest.frozen(hands.files.memory_path(path, branch, memory)):
             meeting.arrive(vm)
-    except CkptreeError as error:
+    except Exception as error:  # noqa: BLE001 - the others must hear of it, whatever it is
         meeting.fail(f"{vm}: {error}", lost=isinstance(error, HoldLost))
 
 

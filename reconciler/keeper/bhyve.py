@@ -21,7 +21,7 @@ from reconciler.drivers.guests.bhyve_definition import (
     read_definition,
     saving_way,
 )
-from reconciler.errors import CommandFailed, StepFailed
+from reconciler.errors import CommandFailed, HoldLost, StepFailed
 from reconciler.keeper import bhyve_control as control
 from reconciler.keeper.bhyve_files import check_files
 from reconciler.keeper.bhyve_launch import (
@@ -60,6 +60,13 @@ class _Stopped:
     stub: control.Stub
 
 
+class _Lost:
+    """The guest was stopped, and its bhyve ended: it may have been started again from its disks meanwhile."""
+
+
+_Hold = _Suspended | _Stopped | _Lost
+
+
 class BhyveMachine:
     """One guest of bhyve; its mode says how it is saved, and ``auto`` takes the shorter way where there is a stub."""
 
@@ -72,7 +79,7 @@ class BhyveMachine:
         self._lock = threading.RLock()
         """Held while anything is done to the guest, so that its end is nobody else's to judge meanwhile."""
         self._child: Child | None = None
-        self._hold: _Suspended | _Stopped | None = None
+        self._hold: _Hold | None = None
         self._late: str | None = None
         """Where a suspend that took too long may still write the guest."""
         self._definition = Definition(devices=(), memory=0, cpus=1)
@@ -133,22 +140,23 @@ class BhyveMachine:
                 case _Suspended(memory):
                     self._resume(memory, seconds)
                 case _Stopped(stub):
-                    held = stub.holds()
+                    self._ensure_held(stub)
                     stub.close()
-                    if self._child is None or not self._child.alive:
-                        raise StepFailed(f"the bhyve of {self._vm} ended while it was held")
-                    if not held:
-                        raise StepFailed(
-                            f"{self._vm} was let go by something else while it was held (another debugger?)"
-                        )
+                case _Lost():
+                    raise self._lost()
                 case None:
-                    raise StepFailed(f"{self._vm} is not held any more: its bhyve ended")
+                    raise StepFailed(f"{self._vm} is not held")
 
     def end(self, seconds: float) -> None:
         """Let the guest be off as the contract says."""
         with self._lock:
             hold, self._hold = self._hold, None
             child = self._child
+            match hold:
+                case _Stopped(stub):
+                    self._ensure_held(stub)
+                case _Lost():
+                    raise self._lost()
             if child is not None:
                 with suppress(StepFailed):
                     control.power_off(self._vm, min(seconds, _POWER_OFF_SECONDS))
@@ -172,6 +180,21 @@ class BhyveMachine:
                     " inside, or stop it without asking)"
                 )
             self._off(f"shut down on request, bhyve {explain(code)}")
+
+    def _ensure_held(self, stub: control.Stub) -> None:
+        """Raise HoldLost, with STUB closed, unless the guest has stood still since it was saved."""
+        alive = self._child is not None and self._child.alive
+        if alive and stub.holds():
+            return
+        stub.close()
+        if not alive:
+            raise self._lost()
+        raise HoldLost(
+            f"{self._vm} was let go by something else while it was held (another debugger?)"
+        )
+
+    def _lost(self) -> HoldLost:
+        return HoldLost(f"{self._vm} is not held any more: its bhyve ended")
 
     def _launch(self, memory: str | None, until: float) -> None:
         self._child = self._launcher.launch(self._definition, memory, until, self._when_ended)
@@ -233,6 +256,7 @@ class BhyveMachine:
             )
         stub = control.Stub(self._definition.stub)
         try:
+            stub.await_parked(self._vm, until - time.monotonic())
             self._save_held(child, memory, until, stub)
         except StepFailed:
             stub.close()
@@ -309,7 +333,7 @@ class BhyveMachine:
         late, self._late = self._late, None
         if isinstance(self._hold, _Stopped):
             self._hold.stub.close()
-            self._hold = None
+            self._hold = _Lost()
         with suppress(StepFailed):  # what follows is written down; nobody waits for it
             if late is not None and code in {RESET, SUSPENDED} and Path(late).exists():
                 self._say("bhyve suspended the guest later than it was waited for")

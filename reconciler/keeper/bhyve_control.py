@@ -6,6 +6,7 @@ files or the exit code tell what came of it.
 
 import socket
 import time
+from collections.abc import Mapping
 
 from reconciler.drivers.command import run
 from reconciler.drivers.guests import bhyve_process
@@ -13,6 +14,9 @@ from reconciler.errors import CommandFailed, StepFailed
 
 _QUICK_SECONDS = 30.0  # for requests that need no work
 _CONNECT_SECONDS = 10.0
+_PARK_SECONDS = 10.0
+_LOOK_SECONDS = 0.02
+_ANY_CODE = range(256)
 
 
 def make_object(vm: str) -> None:
@@ -63,7 +67,10 @@ def await_served(vm: str, seconds: float) -> bool:
 
 
 class Stub:
-    """A connection to the guest's GDB stub at ADDRESS: as long as it lasts, no vCPU runs. Raises StepFailed."""
+    """A connection to the guest's GDB stub at ADDRESS: as long as it lasts, no vCPU runs. Raises StepFailed.
+
+    connect(2) returns before bhyve has taken the connection up; ``await_parked`` tells when it has.
+    """
 
     def __init__(self, address: tuple[str, int]) -> None:
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
@@ -76,6 +83,18 @@ class Stub:
             raise StepFailed(
                 f"the guest's GDB stub at {address[0]}:{address[1]} does not answer: {error.strerror or error}"
             ) from error
+
+    def await_parked(self, vm: str, seconds: float) -> None:
+        """Wait until bhyve has told every vCPU of VM to stop, if bhyvectl can tell that; raises StepFailed.
+
+        Only before a checkpoint: its end clears what the kernel remembers of it (vm_resume_cpu), while bhyve itself
+        keeps the vCPUs until the connection ends (gdb.c), which ``holds`` tells.
+        """
+        deadline = time.monotonic() + min(seconds, _PARK_SECONDS)
+        while not _told_to_stop(vm):
+            if not self.holds() or time.monotonic() > deadline:
+                raise StepFailed(f"{vm} was not held (is a debugger at its GDB stub?)")
+            time.sleep(_LOOK_SECONDS)
 
     def holds(self) -> bool:
         """Whether the connection stands; bhyve closes a second one, if a debugger was there before."""
@@ -90,6 +109,26 @@ class Stub:
     def close(self) -> None:
         """Let the vCPUs run."""
         self._connection.close()
+
+
+def _told_to_stop(vm: str) -> bool:
+    """Whether every vCPU was told to stop; taken for true where bhyvectl is too old to tell. Raises StepFailed.
+
+    Not every vCPU of the definition need be active: older kernels activate one when the guest starts it.
+    """
+    argv = ["bhyvectl", f"--vm={vm}", "--get-active-cpus", "--get-debug-cpus"]
+    try:
+        text = run(argv, timeout=_QUICK_SECONDS, codes=_ANY_CODE).stdout
+    except CommandFailed as error:
+        raise StepFailed(str(error)) from error
+    told = _cpus(text)
+    return "debug cpus" not in told or told["debug cpus"] == told.get("active cpus")
+
+
+def _cpus(text: str) -> Mapping[str, str]:
+    """The sets of vCPUs that bhyvectl prints (print_cpus), each by its name."""
+    lines = (line.partition(":") for line in text.splitlines())
+    return {name.strip(): numbers.strip() for name, colon, numbers in lines if colon}
 
 
 def _bhyvectl(vm: str, request: str, seconds: float) -> None:

@@ -65,10 +65,13 @@ class Machine(Protocol):
         """Freeze the guest with disks flushed and RAM complete and fsynced at MEMORY; if that fails it goes on."""
 
     def release(self, seconds: float) -> None:
-        """Let the saved guest go on with the next instruction."""
+        """Let the saved guest go on with the next instruction; raises HoldLost if it went on before that."""
 
     def end(self, seconds: float) -> None:
-        """Let the guest be off at once, without asking it; a saved one too."""
+        """Let the guest be off at once, without asking it; a saved one too.
+
+        Raises HoldLost if a saved one went on before that: it is left alone then.
+        """
 
     def shut_down(self, seconds: float) -> None:
         """Ask the guest to shut down; if it does not within SECONDS, raise and leave it running."""

@@ -15,7 +15,8 @@ from reconciler.names import VmName
 class Order:
     """Whose guest is kept, and where: HOME is a mountpoint, SOCKET and LOG are absolute paths.
 
-    KIND names the machine; WHOLE is the order as it came, for the machine to read. A GUARD does not start the guest,
+    KIND names the machine; WHOLE is the order as it came, for the machine to read; DIGEST tells it from another one, as
+    the client has it. A GUARD does not start the guest,
     it holds one that runs already, once, and ends.
     """
 
@@ -25,6 +26,7 @@ class Order:
     log: str
     kind: str
     guard: bool
+    digest: str
     whole: Mapping[str, object]
 
 
@@ -44,6 +46,7 @@ def parse_order(line: str) -> Order:
         vm=VmName(text(whole, "vm")),
         kind=text(section(whole, "machine"), "kind"),
         guard=whole.get("guard") is True,
+        digest=optional_text(whole, "digest") or "",
         whole=whole,
         **paths,
     )

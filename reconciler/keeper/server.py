@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 from reconciler.drivers.lines import Lines, LinesBroken
-from reconciler.errors import CkptreeError, StepFailed
+from reconciler.errors import CkptreeError, HoldLost, StepFailed
 from reconciler.keeper import memory_files
 from reconciler.keeper.endpoint import Endpoint
 from reconciler.keeper.log import Log
@@ -140,7 +140,7 @@ class Server:
         except _Gone:
             raise
         except CkptreeError as error:
-            answer = {"ok": False, "error": str(error)}
+            answer = {"ok": False, "error": str(error), "lost": isinstance(error, HoldLost)}
         except Exception as error:  # noqa: BLE001 - a bug in a machine is a sentence for the caller
             answer = {"ok": False, "error": str(self._unexpected(error))}
         lines.write(answer, _SEND_SECONDS)
@@ -151,7 +151,8 @@ class Server:
             case "state":
                 return self._state()
             case "start":
-                return self._start(optional_text(request, "memory"), seconds)
+                order = optional_text(request, "order") or ""
+                return self._start(optional_text(request, "memory"), order, seconds)
             case "stop":
                 return self._stop(now=request.get("now") is True, seconds=seconds)
             case "freeze":
@@ -193,13 +194,14 @@ class Server:
             self._doing = ""
             self._operation.release()
 
-    def _start(self, memory: str | None, seconds: float) -> dict[str, object]:
+    def _start(self, memory: str | None, order: str, seconds: float) -> dict[str, object]:
         with self._operating("start", seconds):
             running = self._machine.running()
             if running is not None:
                 raise StepFailed(f"the guest runs already: {running}")
-            if self._started:
-                # The next life of the guest may be by another definition: it gets a keeper of its own.
+            if self._started or order != self._order.digest:
+                # The next life of the guest may be by another definition: it gets a keeper of its own. So does one of
+                # which another ckptree was killed before it could ask for the start.
                 self._finish()
                 raise _Gone
             resumed = memory_files.consume(memory) if memory is not None else None
@@ -261,15 +263,18 @@ class Server:
                 self._attempt(lambda: self._machine.release(seconds))
         except CkptreeError as error:
             self._log.write(f"after {time.monotonic() - began:.1f} s frozen: {error}")
-            raise
+            if verb is not None:
+                raise
         if verb is None:
-            raise _Gone
+            raise _Gone  # and no answer: a caller that is there after all must not take its hold for a good one
         return {"ok": True}
 
     def _end_held(self, seconds: float) -> None:
         """End the guest; one that cannot be ended goes on, as its caller has let go of it."""
         try:
             self._attempt(lambda: self._machine.end(seconds))
+        except HoldLost:
+            raise  # it goes on already
         except CkptreeError:
             with suppress(CkptreeError):
                 self._attempt(lambda: self._machine.release(_RELEASE_SECONDS))

@@ -19,7 +19,7 @@ from reconciler.drivers.guests.vm_bhyve_conf import read_conf
 from reconciler.drivers.guests.vm_bhyve_definition import definition_of
 from reconciler.drivers.guests.vm_bhyve_loop import Loop, why_not_resuming
 from reconciler.drivers.guests.vm_bhyve_state import look
-from reconciler.errors import StepFailed
+from reconciler.errors import HoldLost, StepFailed
 from reconciler.keeper import bhyve_control as control
 from reconciler.keeper.bhyve_files import check_files
 from reconciler.keeper.machine import Words
@@ -106,14 +106,11 @@ class VmBhyveMachine:
         hold, self._hold = self._hold, None
         match hold:
             case _Suspended(memory):
+                self._ensure_off()
                 self._way_a.resume(memory, time.monotonic() + seconds)
             case _Stopped(stub):
-                held = stub.holds()
+                self._ensure_held(stub)
                 stub.close()
-                if not held:
-                    raise StepFailed(
-                        f"{self._guest} was let go by something else while it was held (another debugger?)"
-                    )
             case None:
                 raise StepFailed(f"{self._guest} is not held")
 
@@ -123,9 +120,10 @@ class VmBhyveMachine:
         hold, self._hold = self._hold, None
         match hold:
             case _Suspended():
-                pass
+                self._ensure_off()
             case _Stopped(stub):
                 # Its disks were flushed for the checkpoint, and nothing has run since: there is nothing to ask for.
+                self._ensure_held(stub)
                 try:
                     self._loop.kill(until)
                 finally:
@@ -136,6 +134,22 @@ class VmBhyveMachine:
     def shut_down(self, seconds: float) -> None:
         """Ask the guest to shut down as the contract says."""
         self._loop.shut_down(time.monotonic() + seconds)
+
+    def _ensure_off(self) -> None:
+        """Raise HoldLost if something started the suspended guest, which has written to its disks then."""
+        proof = self._loop.look().proof
+        if proof is not None:
+            raise HoldLost(
+                f"{self._guest} was started by something else while it was saved: {proof}"
+            )
+
+    def _ensure_held(self, stub: control.Stub) -> None:
+        """Raise HoldLost, with STUB closed, unless the guest has stood still since it was saved."""
+        if not stub.holds():
+            stub.close()
+            raise HoldLost(
+                f"{self._guest} was let go by something else, or ended, while it was held (another debugger?)"
+            )
 
     def _ensure_resumable(self) -> None:
         if why_not := why_not_resuming():
@@ -155,6 +169,7 @@ class VmBhyveMachine:
             )
         stub = control.Stub(address)
         try:
+            stub.await_parked(self._guest, until - time.monotonic())
             self._write_held(stub, memory, until)
         except BaseException:
             stub.close()

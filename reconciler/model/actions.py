@@ -81,13 +81,34 @@ class Restore:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WayBack:
+    """Where a guest goes if the restore of NODE, asked for with AGAIN, cannot start it: BRANCH, from MEMORY if any."""
+
+    node: NodeName
+    again: str | None
+    branch: DatasetRef
+    memory: str | None
+    volumes: tuple[str, ...]
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """Start the guest again, which ckptree stopped, on BRANCH, from the RAM at MEMORY if given."""
+    """Start the guest again, which ckptree stopped, on BRANCH, from the RAM at MEMORY if given; BACK if that fails."""
 
     branch: DatasetRef
     memory: str | None
     volumes: tuple[str, ...]
     files: tuple[str, ...]
+    back: WayBack | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Return:
+    """Take the guest BACK from BRANCH, where a restore was interrupted while it was being started."""
+
+    branch: DatasetRef
+    back: WayBack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,6 +238,7 @@ Action = (
     | Fork
     | Restore
     | Start
+    | Return
     | Sweep
     | Retire
     | DestroyNodes

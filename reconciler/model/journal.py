@@ -181,6 +181,19 @@ JournalRecord = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a restored guest comes from until it has been seen running: the branch with GUID, and what counted then."""
+
+    guid: int
+    node: NodeName
+    again: str | None
+    current_before: NodeName | None
+    again_before: str | None
+    position_before: NodeName | None
+    tried: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JournalFacts:
     """The journal's answers.
 
@@ -193,7 +206,8 @@ class JournalFacts:
     datasets after a power cut is given up. ``left`` tells by guid how branches were left. ``approved`` are the guids
     of nodes whose removal a person allowed. ``intended`` is the step that was last begun. ``stopped`` tells that
     ckptree began to take the guest down and has not seen it running since: it owes it a start. ``gave_up`` is the
-    ``current`` whose restore failed, with ``again``, and why.
+    ``current`` whose restore failed, with ``again``, and why. ``origin`` is where the guest was before the link was
+    switched for a restore, as long as it has not been seen running since; ``tried`` once its start was begun.
     """
 
     exists: bool = False
@@ -211,6 +225,7 @@ class JournalFacts:
     intended: str = ""
     stopped: bool = False
     gave_up: tuple[NodeName, str | None, str] | None = None
+    origin: Origin | None = None
 
 
 def facts_of(records: Iterable[JournalRecord] | None) -> JournalFacts:
@@ -232,16 +247,36 @@ def complete_switch(facts: JournalFacts) -> JournalFacts:
     left.pop(switch.guid, None)
     if switch.before is not None and switch.left is not None:
         left[switch.before] = switch.left
-    restored = {} if switch.node is None else {"current": switch.node, "again": switch.again}
-    return replace(
-        facts,
-        head=switch.guid,
-        position=switch.node or facts.position,
-        switching=None,
-        left=left,
-        gave_up=None,
-        **restored,  # type: ignore[arg-type]
-    )
+    facts = replace(facts, head=switch.guid, switching=None, left=left)
+    origin = facts.origin
+    if switch.node is not None:
+        came_from = None
+        if switch.before is not None:
+            came_from = Origin(
+                guid=switch.before,
+                node=switch.node,
+                again=switch.again,
+                current_before=facts.current,
+                again_before=facts.again,
+                position_before=facts.position,
+            )
+        return replace(
+            facts,
+            current=switch.node,
+            again=switch.again,
+            position=switch.node,
+            gave_up=None,
+            origin=came_from,
+        )
+    if origin is not None and origin.guid == switch.guid:  # the way back: as if it had not been
+        return replace(
+            facts,
+            current=origin.current_before,
+            again=origin.again_before,
+            position=origin.position_before,
+            origin=None,
+        )
+    return facts
 
 
 def names_dataset(targets: str, name: str) -> bool:
@@ -256,10 +291,9 @@ def _with(facts: JournalFacts, record: JournalRecord) -> JournalFacts:  # noqa: 
         case Begun() | TakenOver():
             return facts
         case Done():
-            runs = facts.intended in {TAKE_FROZEN, START}
-            return replace(facts, stopped=facts.stopped and not runs)
+            return _seen(facts) if facts.intended in {TAKE_FROZEN, START} else facts
         case GuestSeen():
-            return replace(facts, stopped=False)
+            return _seen(facts)
         case GaveUp(node=node, again=again, error=error):
             return replace(facts, gave_up=(node, again, error))
         case Intended():
@@ -300,9 +334,15 @@ def _with(facts: JournalFacts, record: JournalRecord) -> JournalFacts:  # noqa: 
             assert_never(record)
 
 
+def _seen(facts: JournalFacts) -> JournalFacts:
+    return replace(facts, stopped=False, origin=None)
+
+
 def _with_intent(facts: JournalFacts, intent: Intended) -> JournalFacts:
     takes_down = intent.step in {TAKE_FROZEN, TAKE_AND_END, STOP}
     facts = replace(facts, intended=intent.step, stopped=facts.stopped or takes_down)
+    if intent.step == START and facts.origin is not None:
+        facts = replace(facts, origin=replace(facts.origin, tried=True))
     if intent.step == DESTROY:
         return replace(facts, destroying=(*facts.destroying, intent.target))
     if intent.step == CLONE and facts.destroying:  # a name that is given anew

@@ -164,8 +164,9 @@ class Observation:
 
     ``journal`` counts an unfinished switch of the link as done exactly if the link shows it.
     ``missing_disks`` names the desired disks that the head has not. ``host`` is this host's name, ``host_id`` its
-    unchanging identity (kern.hostuuid, /etc/machine-id). ``live_memory`` names the files of RAM in the head, relative
-    to it, that nothing has resumed.
+    unchanging identity (kern.hostuuid, /etc/machine-id). ``live_memory`` names the files of RAM that nothing has
+    resumed in each branch that is mounted, relative to it. ``users`` tells who else uses a branch of a guest that its
+    hypervisor calls off; ``busy`` are the dormant branches that are mounted and in use.
     """
 
     vm: VmName
@@ -178,4 +179,6 @@ class Observation:
     host_id: str
     missing_disks: tuple[str, ...] = ()
     ability: Ability = Ability()
-    live_memory: tuple[str, ...] = ()
+    live_memory: dict[Dataset, tuple[str, ...]] = field(default_factory=dict)
+    users: str = ""
+    busy: frozenset[Dataset] = frozenset()

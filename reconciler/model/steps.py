@@ -81,9 +81,10 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class Unmount:
-    """Unmount a branch, never by force; already unmounted is fine."""
+    """Unmount a branch, never by force; already unmounted is fine. PATIENT: one in use is left for a later plan."""
 
     branch: DatasetRef
+    patient: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,14 @@ class EnsureSaved:
 @dataclass(frozen=True, slots=True)
 class EnsureUnused:
     """Fail unless no process has anything of BRANCH (or its VOLUMES) open."""
+
+    branch: DatasetRef
+    volumes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EnsureUsed:
+    """Fail unless a process has something of BRANCH (or its VOLUMES) open: the guest must run on these disks."""
 
     branch: DatasetRef
     volumes: tuple[str, ...] = ()
@@ -206,6 +215,7 @@ Step = (
     | SettleBranch
     | EnsureSaved
     | EnsureUnused
+    | EnsureUsed
     | SwitchLink
     | TakeFrozen
     | StopGuest

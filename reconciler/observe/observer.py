@@ -26,7 +26,7 @@ from reconciler.model.observed import (
     Reading,
     Running,
 )
-from reconciler.model.tree import Tree, derive_tree
+from reconciler.model.tree import Branch, Tree, derive_tree
 from reconciler.names import Dataset
 
 
@@ -59,13 +59,14 @@ def observe(
     try:
         live_memory = _live_memory(tree, files)
     except ObservationFailed as error:
-        live_memory, gaps = (), (*gaps, Gap("saved memory", str(error)))
+        live_memory, gaps = {}, (*gaps, Gap("saved memory", str(error)))
     ability = guest.probe()
+    state, users = _guest(tree, files, guest, ability)
     return Observation(
         vm=desired.vm,
         reading=replace(reading, gaps=(*reading.gaps, *gaps)),
         link=link,
-        guest=_guest(tree, files, guest, ability),
+        guest=state,
         pool=pool,
         journal=facts,
         host=identity.name,
@@ -73,6 +74,8 @@ def observe(
         missing_disks=_missing_disks(desired, tree, files),
         ability=ability,
         live_memory=live_memory,
+        users=users,
+        busy=_busy(tree, files, ability),
     )
 
 
@@ -101,29 +104,53 @@ def _home_files(
     return files.read_link(home.mountpoint), facts, ()
 
 
-def _guest(tree: Tree, files: Files, guest: Guest, ability: Ability) -> GuestState:
-    """Whether the guest runs, and else whether anybody uses any branch; without a branch there is nothing to use."""
+def _guest(tree: Tree, files: Files, guest: Guest, ability: Ability) -> tuple[GuestState, str]:
+    """Whether the guest runs, and who else uses a branch of one that is off; without a branch there is nothing to use.
+
+    Of a guest that is not ckptree's, whoever uses a branch counts as the guest.
+    """
     if tree.home is None or tree.home.mountpoint is None or not tree.branches:
-        return GuestState(Running.OFF)
+        return GuestState(Running.OFF), ""
     known = guest.state()
     if known.running is not Running.OFF:
-        return known
+        return known, ""
     branches = [
         (f"{tree.home.mountpoint}/{branch.facts.name.leaf}", branch.facts.name)
         for branch in tree.branches
     ]
     volumes = sorted({name for branch in tree.branches for name in branch.volume_names})
     users = files.users(branches, volumes)
-    if users.running is Running.RUNNING and ability.managed:
-        return GuestState(Running.UNKNOWN, f"the hypervisor says that it is off, but {users.proof}")
-    return known if users.running is Running.OFF else users
+    if users.running is Running.OFF:
+        return known, ""
+    return (known, users.proof) if ability.managed else (users, "")
 
 
-def _live_memory(tree: Tree, files: Files) -> tuple[str, ...]:
-    head = tree.head
-    if head is None or not head.facts.mounted or head.facts.mountpoint is None:
-        return ()
-    return tuple(files.live_memory(head.facts.mountpoint, head.facts.name))
+def _busy(tree: Tree, files: Files, ability: Ability) -> frozenset[Dataset]:
+    """The dormant branches that somebody uses; of a guest that is not ckptree's, ``_guest`` tells."""
+    if not ability.managed or tree.head is None:
+        return frozenset()
+    found = set()
+    for branch in _mounted(tree):
+        path = branch.facts.mountpoint
+        if branch is tree.head or path is None:
+            continue
+        users = files.users([(path, branch.facts.name)], branch.volume_names)
+        if users.running is not Running.OFF:
+            found.add(branch.facts.name)
+    return frozenset(found)
+
+
+def _live_memory(tree: Tree, files: Files) -> dict[Dataset, tuple[str, ...]]:
+    found = {
+        branch.facts.name: tuple(files.live_memory(branch.facts.mountpoint, branch.facts.name))
+        for branch in _mounted(tree)
+        if branch.facts.mountpoint is not None
+    }
+    return {name: memory for name, memory in found.items() if memory}
+
+
+def _mounted(tree: Tree) -> list[Branch]:
+    return [branch for branch in tree.branches if branch.facts.mounted]
 
 
 def _missing_disks(desired: DesiredVm, tree: Tree, files: Files) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from reconciler.names import NodeName
 from reconciler.plan.draft import SPARE_BYTES, Draft
 from reconciler.plan.guest import (
     keeps_memory,
+    live_memory,
     memory_file,
     memory_properties,
     refused_for_memory,
@@ -42,11 +43,13 @@ def _capture(
     draft: Draft, head: Branch, chain: tuple[DesiredNode, ...], *, with_memory: bool
 ) -> None:
     """Capture CHAIN at one instant, with one file of RAM for all of it or without any."""
-    memory = memory_file(chain[0].name) if with_memory else None
-    grade = Grade.CLEAN if draft.guest.running is Running.OFF else Grade.CRASH
+    off, live = draft.guest.running is Running.OFF, live_memory(draft)
+    memory = memory_file(chain[0].name) if with_memory and not off else None
+    # Disks with RAM that waits to be resumed are those of a guest that runs, though it is off.
+    grade = Grade.CLEAN if off and live is None else Grade.CRASH
     more: tuple[tuple[str, str], ...] = ()
-    if memory is not None:
-        grade, more = Grade.MEMORY, memory_properties(draft, memory)
+    if with_memory and (kept := memory or live) is not None:
+        grade, more = Grade.MEMORY, memory_properties(draft, kept)
     if draft.group is not None:
         more = (*more, (properties.GROUP, draft.group))
     nodes = tuple(
@@ -65,7 +68,7 @@ def _capture(
             branch=draft.dataset_ref(head.facts),
             grade=grade,
             memory=memory,
-            ram=draft.observation.ability.ram if with_memory else 0,
+            ram=draft.observation.ability.ram if memory is not None else 0,
             group=draft.group,
         )
     )

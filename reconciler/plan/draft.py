@@ -229,6 +229,12 @@ class Draft:
         older = Lineage(self.reading).of(facts.name.dataset, facts)
         return next((ours[other.guid] for other in older if other.guid in ours), None)
 
+    def position_of(self, branch: Branch) -> NodeName | None:
+        """The nearest node in the lineage of BRANCH."""
+        ours = {node.snapshot.guid: node.name for node in self.tree.nodes.values()}
+        lineage = Lineage(self.reading).of(branch.facts.name)
+        return next((ours[facts.guid] for facts in lineage if facts.guid in ours), None)
+
     def next_branch(self) -> tuple[Dataset, int]:
         """Name the next branch and tell its number; never one that anything under the home has.
 

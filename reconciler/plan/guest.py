@@ -4,8 +4,10 @@
 that is as it was; every doubt means a start from the disks, which the plan says.
 """
 
+from dataclasses import replace
+
 from reconciler.model import properties
-from reconciler.model.actions import Start, Sweep
+from reconciler.model.actions import Return, Start, Sweep, WayBack
 from reconciler.model.desired import DesiredNode, MemoryWish
 from reconciler.model.observed import Running
 from reconciler.model.plan import Reason
@@ -31,16 +33,17 @@ def why_not_kept(draft: Draft, name: NodeName) -> str:
     """Say why the RAM of the guest cannot be kept with node NAME now; empty if it can."""
     guest, ability = draft.guest, draft.observation.ability
     if guest.running is Running.OFF:
-        return "the guest is off"
+        return "" if live_memory(draft) is not None else "the guest is off"
     if not ability.memory:
         return ability.why_not
     if guest.running is Running.UNKNOWN:
         return f"it cannot be told whether the guest runs ({guest.proof})"
     head = draft.tree.head
     mountpoint = None if head is None else head.facts.mountpoint
-    path = f"{mountpoint}/{memory_file(name)}"
-    if len(path) > ability.longest_path:
-        return f"{path} would be longer than the {ability.longest_path} characters that the hypervisor takes"
+    resumed = f"{properties.MEMORY_FOLDER}/{properties.RESUMED}"
+    path = max((f"{mountpoint}/{file}" for file in (memory_file(name), resumed)), key=len)
+    if len(path.encode()) > ability.longest_path:
+        return f"{path} would be longer than the {ability.longest_path} bytes that the hypervisor takes"
     return ""
 
 
@@ -99,22 +102,23 @@ def why_not_resumed(draft: Draft, node: Node) -> str:
     return f"it was saved under other circumstances ({shown})"
 
 
-def live_memory(draft: Draft) -> str | None:
-    """The file of RAM in the head that may be resumed with its disks as they are now; none if there is none."""
-    head, position = draft.tree.head, draft.tree.position
-    if head is None or position is None or head.unsaved:
+def live_memory(draft: Draft, branch: Branch | None = None) -> str | None:
+    """The file of RAM in BRANCH (the head) that may be resumed with its disks as they are now; none if none may."""
+    branch = branch or draft.tree.head
+    name = None if branch is None else draft.position_of(branch)
+    if branch is None or name is None or branch.unsaved:
         return None
-    node = draft.tree.nodes[position]
-    if node.memory not in draft.observation.live_memory or why_not_resumed(draft, node):
-        return None
-    return node.memory
+    node, live = draft.tree.nodes[name], draft.observation.live_memory.get(branch.facts.name, ())
+    return None if node.memory not in live or why_not_resumed(draft, node) else node.memory
 
 
 def sweep_memory(draft: Draft) -> None:
     """Remove live files of RAM that an interrupted run left: the guest has gone on from them, or its disks have."""
     head = draft.tree.head
-    left = draft.observation.live_memory
-    if not left or head is None or draft.link_stays_moved or not head.facts.mounted:
+    if head is None or draft.link_stays_moved or not head.facts.mounted:
+        return
+    left = draft.observation.live_memory.get(head.facts.name, ())
+    if not left:
         return
     if draft.guest.running is Running.RUNNING or (
         draft.guest.running is Running.OFF and head.unsaved
@@ -135,13 +139,48 @@ def start_owed(draft: Draft) -> None:
             resolve="bring the disk back, or remove it from 'disks'",
         )
         return
-    memory = live_memory(draft)
+    memory, back = live_memory(draft), _way_back(draft)
     how = "from the memory that was saved" if memory is not None else "from its disks"
-    draft.note(
+    message = f"ckptree stopped the guest and was interrupted; it is started again, {how}"
+    if back is not None and draft.journal.origin is not None and draft.journal.origin.tried:
+        message = (
+            f"the restore of {back.node} was interrupted while the guest was being started; it is taken back to"
+            f" {back.branch.name}"
+        )
+        draft.settles_current = False
+        draft.add(Return(branch=draft.dataset_ref(head.facts), back=back))
+    else:
+        draft.add(replace(start_on_head(draft, head, memory), back=back))
+    draft.note(Reason.GUEST_STARTED, message)
+
+
+def report_not_ready(draft: Draft) -> bool:
+    """Tell whether the guest has to be started, or its branch mounted, before it is taken together with others."""
+    head = draft.tree.head
+    if not draft.owes_start and (head is None or head.facts.mounted):
+        return False
+    draft.wait(
         Reason.GUEST_STARTED,
-        f"ckptree stopped the guest and was interrupted; it is started again, {how}",
+        f"the guest of {draft.desired.vm} is not as it should be: its start is due, or its branch is not mounted",
+        resolve=f"run 'ckptree apply {draft.desired.vm}'",
     )
-    draft.add(start_on_head(draft, head, memory))
+    return True
+
+
+def _way_back(draft: Draft) -> WayBack | None:
+    """Where the guest was before the restore that was interrupted; none if that is not there any more."""
+    origin = draft.journal.origin
+    branch = None if origin is None else draft.tree.branch_by_guid(origin.guid)
+    if origin is None or branch is None:
+        return None
+    return WayBack(
+        node=origin.node,
+        again=origin.again,
+        branch=draft.dataset_ref(branch.facts),
+        memory=live_memory(draft, branch),
+        volumes=branch.volume_names,
+        files=tuple(disk.path for disk in draft.desired.file_disks),
+    )
 
 
 def start_on_head(draft: Draft, head: Branch, memory: str | None) -> Start:

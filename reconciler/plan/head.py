@@ -34,14 +34,14 @@ def settle_head(draft: Draft) -> None:
     draft.add(Relink(home=draft.desired.dataset, branch=draft.dataset_ref(expected.facts)))
 
 
-def report_wrong_link(draft: Draft) -> bool:
-    """Tell whether the link is not where it belongs, and wait for that, whether the guest is on or off."""
+def report_wrong_link(draft: Draft, so: str) -> bool:
+    """Tell whether the link is not where it belongs, and wait for that, guest on or off; SO is what follows from it."""
     expected, head = expected_head(draft), draft.tree.head
     if expected is None or (head is not None and head.facts.guid == expected.facts.guid):
         return False
     draft.wait(
         Reason.LINK_MOVED,
-        f"nothing is destroyed: the link does not lead to {expected.facts.name}, where the guest belongs",
+        f"{so}: the link does not lead to {expected.facts.name}, where the guest belongs",
         resolve=f"run 'ckptree apply {draft.desired.vm}' with the guest off, or point the link back by hand",
     )
     return True
@@ -77,16 +77,22 @@ def tidy_dormant(draft: Draft) -> None:
         if branch.facts.name == head.facts.name:
             continue
         canmount, mounted = branch.facts.canmount != "noauto", branch.facts.mounted
-        # Of a guest that ckptree runs it is known what it is on; the unmount itself refuses what is in use.
-        known = draft.observation.ability.managed and draft.guest.running is Running.RUNNING
-        if mounted and draft.guest.running is not Running.OFF and not known:
+        if mounted and _in_use(draft, branch):
             mounted = False
             draft.wait(
                 Reason.GUEST_RUNNING,
                 f"{branch.facts.name} is mounted, though the guest is not on it; it is not unmounted while"
-                f" something is in use here ({draft.observation.guest.proof})",
+                " something is in use here"
+                + (f" ({draft.guest.proof})" if draft.guest.proof else ""),
                 resolve=f"stop the guest, or run 'zfs unmount {branch.facts.name}'",
             )
         if canmount or mounted:
             ref = draft.dataset_ref(branch.facts)
             draft.add(Tidy(branch=ref, head=False, canmount=canmount, mount=mounted))
+
+
+def _in_use(draft: Draft, branch: Branch) -> bool:
+    """Whether a dormant branch may be in use; of a guest that ckptree runs it is known that it is on another one."""
+    if draft.observation.ability.managed and draft.guest.running is not Running.UNKNOWN:
+        return branch.facts.name in draft.observation.busy
+    return draft.guest.running is not Running.OFF

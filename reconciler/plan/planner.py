@@ -26,12 +26,14 @@ def make_plan(
     confirm: bool = False,
     purge: bool = False,
     group: str | None = None,
+    recover: bool = False,
 ) -> Plan:
     """Plan what makes VM equal to DESIRED at the moment NOW (UTC).
 
     CONFIRM says that a person has looked and lets a tree without a journal be restored and retired. PURGE plans
     nothing but the destroy of what is retired, without waiting for the end of its grace. With GROUP nothing is planned
-    but the capture of this VM's node of that group, which is not part of any other plan.
+    but the capture of this VM's node of that group, which is not part of any other plan. RECOVER plans nothing but the
+    start of a guest that ckptree took down.
     """
     tree = derive_tree(desired.vm, observation.reading, observation.link)
     gates = closed_gates(desired, observation, tree)
@@ -41,10 +43,10 @@ def make_plan(
     draft.confirmed = draft.confirmed or confirm
     draft.group = group
     if group is not None:
+        _decide_group(draft)
+    elif recover:
         draft.settles_current = False
-        removals.check_structure(draft)
-        additions.capture_here(draft)
-        additions.report_waiting(draft)
+        guest.start_owed(draft)
     elif purge:
         _decide_purge(draft)
     else:
@@ -75,10 +77,10 @@ def make_plan(
 def _decide(draft: Draft) -> None:
     head.settle_head(draft)
     head.tidy_head(draft)
-    head.tidy_dormant(draft)
     guest.sweep_memory(draft)
     if not restore.is_asked(draft):
-        guest.start_owed(draft)
+        guest.start_owed(draft)  # before the branch that it may have to go back to is unmounted
+    head.tidy_dormant(draft)
     collect.collect_garbage(draft)
     identity.settle_identity(draft)
     removals.check_structure(draft)
@@ -97,12 +99,21 @@ def _decide(draft: Draft) -> None:
     additions.report_waiting(draft)
 
 
+def _decide_group(draft: Draft) -> None:
+    draft.settles_current = False
+    if head.report_wrong_link(draft, "nothing is taken") or guest.report_not_ready(draft):
+        return
+    removals.check_structure(draft)
+    additions.capture_here(draft)
+    additions.report_waiting(draft)
+
+
 def _decide_purge(draft: Draft) -> None:
     draft.settles_current = False
     if not draft.confirmed:
         draft.unconfirmed("nothing is purged")
         return
-    if head.report_wrong_link(draft):
+    if head.report_wrong_link(draft, "nothing is destroyed"):
         return
     destroy.destroy_doomed(draft, _doomed(draft, timedelta(0)))
     collect.collect_garbage(draft)

@@ -53,6 +53,8 @@ def restore_if_asked(draft: Draft) -> None:
         differs, unsaved = draft.started_on != current, draft.started_unsaved
     else:
         differs, unsaved = draft.tree.position != current, False
+    if _gave_up(draft, current):
+        return
     if not differs and not (asked_again and unsaved):
         draft.capturing = current
         return
@@ -62,8 +64,6 @@ def restore_if_asked(draft: Draft) -> None:
     if not draft.confirmed:
         draft.settles_current = False
         draft.unconfirmed(f"current: {current} is not restored")
-        return
-    if _gave_up(draft, current):
         return
     _restore(draft, target)
 
@@ -175,25 +175,31 @@ def _restore(draft: Draft, target: Node) -> None:
 
 def _guest_in_the_way(draft: Draft, target: Node) -> bool:
     """Whether the guest would have to be stopped first and may or can not be."""
-    guest = draft.guest
-    if guest.running is Running.OFF:
+    guest, users = draft.guest, draft.observation.users
+    if guest.running is Running.OFF and not (users and not draft.owes_start):
         return False
     managed = draft.observation.ability.managed
     waits = draft.desired.restore.running is WhenRunning.WAIT
     if managed and guest.running is Running.RUNNING and not waits:
         return False
     known = "runs" if guest.running is Running.RUNNING else "may be running"
-    why = " and is not ckptree's to stop"
-    if guest.running is Running.UNKNOWN and managed:
-        why = ""
+    what = f"the guest {known} ({guest.proof}) and is not ckptree's to stop"
+    resolve = "stop the guest, then apply again"
+    if guest.running is Running.OFF:
+        what, resolve = (
+            f"the guest is off, but {users}",
+            "end what uses the disks, then apply again",
+        )
+    elif guest.running is Running.UNKNOWN and managed:
+        what = f"it cannot be told whether the guest runs ({guest.proof})"
     elif managed:
-        why = ", and the file says 'running: wait'"
+        what = f"the guest runs ({guest.proof}), and the file says 'running: wait'"
     draft.settles_current = False
     draft.wait(
         Reason.GUEST_RUNNING,
-        f"{target.name} is not restored: the guest {known} ({guest.proof}){why}",
+        f"{target.name} is not restored: {what}",
         node=target.name,
-        resolve="stop the guest, then apply again",
+        resolve=resolve,
     )
     return True
 

@@ -5,12 +5,13 @@ before the guest has been seen running on the new one.
 """
 
 from reconciler.model import properties
-from reconciler.model.actions import Action, Restore
+from reconciler.model.actions import Action, Restore, Return, Start, WayBack
 from reconciler.model.journal import Left
 from reconciler.model.steps import (
     DatasetRef,
     EnsureSaved,
     EnsureUnused,
+    EnsureUsed,
     Mount,
     PrepareBranch,
     SetCanmount,
@@ -39,27 +40,58 @@ def way_back(
 
     None where nothing was taken from it yet, or where it has been seen running in its new place.
     """
-    if not isinstance(action, Restore) or action.before is None or not action.starts:
+    back = back_of(action)
+    if back is None:
         return ()
     done = steps[:failed]
-    taken = any(isinstance(step, StopGuest | TakeFrozen) for step in done) or not action.runs
-    switched = any(isinstance(step, SwitchLink) for step in done)
-    seen = any(isinstance(step, EnsureUnused) for step in _after_start(done))
-    if not taken or seen or (not action.runs and not switched):
+    if isinstance(action, Restore):
+        branch, runs = DatasetRef(action.target), action.runs
+        switched = any(isinstance(step, SwitchLink) for step in done)
+    elif isinstance(action, Start | Return):
+        branch, runs, switched = action.branch, False, True
+    else:
         return ()
-    target = DatasetRef(action.target)
-    back: tuple[Step, ...] = ()
-    if any(isinstance(step, StartGuest) for step in steps[: failed + 1]):
-        back = (StopGuest(target, now=True),)
-    if switched:
-        back = (*back, SwitchLink(home, action.before, target, Left.DISCARDED))
-    start = StartGuest(action.before, action.back_memory, action.before_volumes, action.files)
-    return (*back, start)
+    taken = any(isinstance(step, StopGuest | TakeFrozen) for step in done) or not runs
+    seen = any(isinstance(step, EnsureUsed) for step in done)
+    if not taken or seen:
+        return ()
+    started = any(isinstance(step, StartGuest) for step in steps[: failed + 1])
+    if not switched:
+        return (start_back(back),)
+    return return_steps(home, branch, back) if started else return_steps(home, branch, back)[1:]
 
 
-def _after_start(steps: tuple[Step, ...]) -> tuple[Step, ...]:
-    at = next((n for n, step in enumerate(steps) if isinstance(step, StartGuest)), len(steps))
-    return steps[at:]
+def back_of(action: Action) -> WayBack | None:
+    """Where ACTION takes the guest back to if it cannot start it; none if it does not start it anywhere new."""
+    match action:
+        case Restore(before=before, starts=True) if before is not None:
+            return WayBack(
+                node=action.node,
+                again=action.again,
+                branch=before,
+                memory=action.back_memory,
+                volumes=action.before_volumes,
+                files=action.files,
+            )
+        case Start(back=back) | Return(back=back):
+            return back
+        case _:
+            return None
+
+
+def return_steps(home: Dataset, branch: DatasetRef, back: WayBack) -> tuple[Step, ...]:
+    """Take the guest from BRANCH, whether it was started there or not, and start it where it was."""
+    return (
+        StopGuest(branch, now=True),
+        Mount(back.branch),
+        SwitchLink(home, back.branch, branch, Left.DISCARDED),
+        start_back(back),
+    )
+
+
+def start_back(back: WayBack) -> StartGuest:
+    """Start the guest where it was."""
+    return StartGuest(back.branch, back.memory, back.volumes, back.files)
 
 
 def _branch_steps(vm: VmName, action: Restore) -> tuple[Step, ...]:
@@ -83,7 +115,7 @@ def _restore(vm: VmName, home: Dataset, action: Restore) -> tuple[Step, ...]:
     """The guest is off."""
     target = DatasetRef(action.target)
     unused: tuple[Step, ...] = ()
-    if action.before is not None:
+    if action.before is not None and not action.starts:
         unused = (EnsureUnused(action.before, action.before_volumes),)
         if action.left is Left.CLEAN:
             unused = (*unused, EnsureSaved(action.before))
@@ -106,15 +138,12 @@ def _running_restore(vm: VmName, home: Dataset, action: Restore) -> tuple[Step, 
         stop = (TakeFrozen(action.before, action.save_memory, (snapshots_of(save),), ends=True),)
     else:
         stop = (StopGuest(action.before, now=action.left is Left.DISCARDED),)
-    unused = EnsureUnused(action.before, action.before_volumes)
     return (
         *_branch_steps(vm, action),
         *stop,
-        unused,
         *((snapshots_of(save),) if save is not None and action.save_memory is None else ()),
         SwitchLink(home, DatasetRef(action.target), action.before, action.left),
         *_arrive(action),
-        *((hold_of(save),) if save is not None else ()),
     )
 
 
@@ -124,9 +153,12 @@ def _arrive(action: Restore) -> tuple[Step, ...]:
     steps: tuple[Step, ...] = ()
     if action.starts:
         volumes = _target_volumes(action)
-        steps = (StartGuest(target, action.memory, volumes, action.files),)
-        if before is not None:
-            # A definition that names its disks past the link would run the guest on the old ones.
-            steps = (*steps, EnsureUnused(before, action.before_volumes))
+        # A definition that names its disks past the link would run the guest on the old ones.
+        start = StartGuest(target, action.memory, volumes, action.files)
+        steps = (start, EnsureUsed(target, volumes))
+    if action.runs and action.save is not None:
+        steps = (*steps, hold_of(action.save))
     steps = (*steps, SetCanmount(target, "on"))
-    return steps if before is None else (*steps, SetCanmount(before, "noauto"), Unmount(before))
+    if before is None:
+        return steps
+    return (*steps, SetCanmount(before, "noauto"), Unmount(before, patient=True))

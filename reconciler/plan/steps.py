@@ -18,6 +18,7 @@ from reconciler.model.actions import (
     Relink,
     Restore,
     Retire,
+    Return,
     Revive,
     Start,
     Sweep,
@@ -29,6 +30,7 @@ from reconciler.model.steps import (
     DropMemory,
     EnsureSaved,
     EnsureUnused,
+    EnsureUsed,
     Hold,
     Mount,
     Promote,
@@ -45,7 +47,7 @@ from reconciler.model.steps import (
 )
 from reconciler.names import Dataset, VmName
 from reconciler.plan.parts import clone_set, hold_of, snapshots_of, take
-from reconciler.plan.restore_steps import restore_steps
+from reconciler.plan.restore_steps import restore_steps, return_steps
 
 
 def steps_of(vm: VmName, home: Dataset, action: Action) -> tuple[Step, ...]:  # noqa: C901 - one case an action
@@ -70,7 +72,10 @@ def steps_of(vm: VmName, home: Dataset, action: Action) -> tuple[Step, ...]:  # 
         case Restore():
             return restore_steps(vm, home, action)
         case Start(branch=branch, memory=memory, volumes=volumes, files=files):
-            return (StartGuest(branch, memory, volumes, files),)
+            start = StartGuest(branch, memory, volumes, files)
+            return (start, EnsureUsed(branch, volumes)) if action.back is not None else (start,)
+        case Return(branch=branch, back=back):
+            return return_steps(home, branch, back)
         case Sweep(branch=branch, memory=names):
             return tuple(DropMemory(branch, name) for name in names)
         case Retire(nodes=nodes, since=since):

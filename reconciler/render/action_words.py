@@ -22,6 +22,7 @@ from reconciler.model.actions import (
     Relink,
     Restore,
     Retire,
+    Return,
     Revive,
     Start,
     Sweep,
@@ -95,6 +96,16 @@ def action_view(action: Action, home: Dataset) -> ActionView:  # noqa: C901 - on
                 verb="start",
                 what=f"the guest goes on, on {short(branch.name, home)}, {how}",
                 facts=("ckptree had stopped it and was interrupted",),
+            )
+        case Return(branch=branch, back=back):
+            how = "from its memory" if back.memory is not None else "from its disks"
+            return ActionView(
+                mark=Mark.RESTORE,
+                verb="return",
+                what=f"the guest goes back to {short(back.branch.name, home)}, {how}",
+                facts=(
+                    f"the restore of {back.node} on {short(branch.name, home)} was interrupted while it was started",
+                ),
             )
         case Sweep(branch=branch, memory=memory):
             what = f"{', '.join(memory)} on {short(branch.name, home)} is removed"

@@ -21,6 +21,7 @@ from reconciler.model.actions import (
     Relink,
     Restore,
     Retire,
+    Return,
     Revive,
     Start,
     Sweep,
@@ -195,7 +196,7 @@ def _sum_of(action: Action) -> Sums:
             return Sums(destroy=len(doomed), frees=frees)
         case Collect(frees=frees):
             return Sums(collect=1, frees=frees)
-        case Annotate() | Tidy() | Relink() | Start() | Sweep():
+        case Annotate() | Tidy() | Relink() | Start() | Return() | Sweep():
             return Sums(change=1)
         case _:
             assert_never(action)

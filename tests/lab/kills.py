@@ -1,7 +1,8 @@
 """Kill ckptree with SIGKILL, as the kernel or a person would, at one exact place or after a while.
 
 The command runs in a child made by fork(2), which is much quicker here than a new interpreter. Places are counted at
-the journal: before a record is written and after it, which is before and after every single step of a plan.
+the journal: after each record, and before each that tells an outcome. That is every state that a step of a plan leaves:
+not yet intended, intended, done, and done with that written down.
 """
 
 import os
@@ -13,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 from reconciler.cli.main import run
 from reconciler.drivers.journal import FileJournal
-from reconciler.model.journal import JournalRecord
+from reconciler.model.journal import Done, Failed, JournalRecord, Switched
 
 
 def killed_at(place: int, arguments: Sequence[str]) -> bool:
@@ -51,7 +52,7 @@ def _in_child(prepare: Callable[[], None], arguments: Sequence[str]) -> int:
 
 
 def _count_down(place: int) -> None:
-    """Kill this process before (even PLACE) or after (odd) a record is written to any journal."""
+    """Kill this process at the PLACE-th place."""
     left = [place]
     append = FileJournal.append
 
@@ -61,7 +62,8 @@ def _count_down(place: int) -> None:
         left[0] -= 1
 
     def counting(self: FileJournal, record: JournalRecord) -> None:
-        tick()
+        if isinstance(record, Done | Switched | Failed):
+            tick()
         append(self, record)
         tick()
 

@@ -53,7 +53,10 @@ _QEMU = (
 _FAILS_ONCE = """\
 #!/bin/sh
 # PROGRAM, which fails once where FLAG says so.
-if [ -e {flag} ]; then rm {flag}; echo "the test lets this start fail" >&2; exit 1; fi
+case "$*" in
+*config.dump*) ;; # only asks what the definition means
+*) if [ -e {flag} ]; then rm {flag}; echo "the test lets this start fail" >&2; exit 1; fi ;;
+esac
 exec {program} "$@"
 """
 _FLAG = Path("/run/lab-fail-once")

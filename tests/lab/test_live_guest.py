@@ -13,7 +13,7 @@ import pytest
 
 from tests.lab.live import QEMU, STUB, SUSPEND, Kind, Live, until
 
-SHARE: dict[str, list[Kind]] = {"2.3": [QEMU, SUSPEND], "2.1": [STUB]}
+SHARE: dict[str, list[Kind]] = {"2.3": [QEMU], "2.1": [SUSPEND, STUB]}
 KINDS = SHARE[os.environ["CKPTREE_LAB_ZFS"]]
 TREE = "base:\n  checkpoints:\n    next:"
 

@@ -6,6 +6,8 @@ there only with BHYVE_SNAPSHOT; a process that resumes memory has neither socket
 
 import os
 import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.drivers.command import run
@@ -14,9 +16,25 @@ from reconciler.errors import CommandFailed
 SOCKETS = Path("/var/run/bhyve")
 OBJECTS = Path("/dev/vmm")
 _CONNECT_SECONDS = 5.0
-_PS_SECONDS = 20.0
+_PS_SECONDS = 30.0
 # On FreeBSD a header goes on to the end of the argument, commas and all: one option a column.
-_LISTING = ("ps", "-axww", "-o", "pid=", "-o", "command=")
+_LISTING = ("ps", "-axww", "-o", "pid=", "-o", "stat=", "-o", "command=")
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process that has not ended: TITLE is its command line, or what it calls itself."""
+
+    pid: int
+    title: str
+
+
+def listed() -> Iterator[Process]:
+    """Find every process of this host; raises CommandFailed."""
+    for line in run(_LISTING, timeout=_PS_SECONDS).stdout.splitlines():
+        words = line.split(maxsplit=2)
+        if len(words) == 3 and words[0].isdecimal() and not words[1].startswith("Z"):
+            yield Process(int(words[0]), words[2].strip())
 
 
 def answers(vm: str) -> bool:
@@ -37,10 +55,9 @@ def has_object(vm: str) -> bool:
 
 def find_process(vm: str) -> int | None:
     """The pid of the bhyve of VM, whoever started it; none if there is none. Raises CommandFailed."""
-    for line in run(_LISTING, timeout=_PS_SECONDS).stdout.splitlines():
-        pid, _, title = line.strip().partition(" ")
-        if pid.isdecimal() and int(pid) != os.getpid() and _is_bhyve(title.strip(), vm):
-            return int(pid)
+    for process in listed():
+        if process.pid != os.getpid() and _is_bhyve(process.title, vm):
+            return process.pid
     return None
 
 

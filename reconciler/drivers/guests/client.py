@@ -13,11 +13,12 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import reconciler
 from reconciler import paths
-from reconciler.drivers.command import run, shared
+from reconciler.drivers.command import Shared, run, shared
 from reconciler.drivers.lines import Lines, LinesBroken
 from reconciler.errors import CommandFailed, HoldLost, StepFailed
 from reconciler.model.observed import Ability, GuestState, Running
@@ -30,6 +31,8 @@ SLOWEST = 20_000_000
 """Bytes a second: how slowly RAM may be written or read before it counts as stuck."""
 STOP_SECONDS = 120.0
 """How long a guest may take to shut down when it is asked to."""
+HOLD_SECONDS = 3600.0
+"""How long a guest may be held frozen: longer than any wait for others that is of use; an end of ours ends it at once."""
 _KILL_SECONDS = 60.0
 _THAW_SECONDS = 60.0  # besides the time for the RAM
 _ASK_SECONDS = 10.0  # for a question that needs no work
@@ -67,9 +70,17 @@ class Order:
         """Where the keeper and the hypervisor write."""
         return f"{self.home}/{_LOG}"
 
+    @property
+    def digest(self) -> str:
+        """What tells this order from another one; the keeper gives it back, it does not compute it."""
+        return sha256(json.dumps(self._fields(), sort_keys=True).encode()).hexdigest()[:16]
+
     def line(self) -> str:
         """The order as the keeper reads it."""
-        fields = {
+        return json.dumps({**self._fields(), "digest": self.digest}) + "\n"
+
+    def _fields(self) -> dict[str, object]:
+        return {
             "vm": self.vm,
             "home": self.home,
             "socket": self.socket,
@@ -77,7 +88,6 @@ class Order:
             "machine": dict(self.machine),
             "guard": self.guard,
         }
-        return json.dumps(fields) + "\n"
 
 
 class Kept:
@@ -170,15 +180,18 @@ class Kept:
             self._spawn()
         try:
             # A program that runs while the guest is frozen (zfs) keeps it frozen until it ends, even if we are killed.
-            with self._connect() as lines, shared(lines.fileno()):
-                request = {"do": "freeze", "memory": memory, "seconds": BASE_SECONDS + ram}
-                _ask(lines, request, BASE_SECONDS + ram)
-                hold = KeptHold(lines, _THAW_SECONDS + ram)
+            with self._connect() as lines, shared(lines.fileno()) as given:
+                seconds = BASE_SECONDS + ram
+                request = {"do": "freeze", "memory": memory, "seconds": seconds, "hold": HOLD_SECONDS}
+                _ask(lines, request, seconds)
+                hold = KeptHold(lines, _THAW_SECONDS + ram, given)
                 try:
                     yield hold
                 except Exception as error:
                     try:
                         hold.thaw()
+                    except HoldLost as second:
+                        raise HoldLost(f"{error}; and {second}") from error
                     except StepFailed as second:
                         raise StepFailed(
                             f"{error}; and then the guest did not go on: {second}"
@@ -213,10 +226,11 @@ class Kept:
                 f"{self._order.vm} is not started, it is {state.running.value}: {state.proof}"
             )
         seconds = BASE_SECONDS + self.ram() / SLOWEST
-        request = {"do": "start", "memory": memory, "seconds": seconds}
+        order = self._order.digest
+        request = {"do": "start", "memory": memory, "seconds": seconds, "order": order}
         try:
             try:
-                with self._connect() as lines:  # a fresh one whose caller was killed
+                with self._connect() as lines:  # a fresh one whose caller was killed, if it has this order
                     _ask(lines, request, seconds)
             except _NoKeeper:
                 self._spawn()
@@ -224,6 +238,9 @@ class Kept:
                     _ask(lines, request, seconds)
         except _NoKeeper as error:
             raise StepFailed(self._lost(str(error))) from error
+
+    def tidy(self) -> None:
+        """Do nothing: nothing of a keeper's lies where anything but a keeper would find it."""
 
     def _spawn(self) -> None:
         """Start a keeper; raises StepFailed with its words."""
@@ -278,11 +295,15 @@ class Kept:
 
 
 class KeptHold:
-    """A guest that a keeper holds for this connection (``contracts.guest.Hold``)."""
+    """A guest that a keeper holds for this connection, which is GIVEN to every program that is run meanwhile.
 
-    def __init__(self, lines: Lines, seconds: float) -> None:
+    See ``contracts.guest.Hold``.
+    """
+
+    def __init__(self, lines: Lines, seconds: float, given: Shared) -> None:
         self._lines = lines
         self._seconds = seconds
+        self._given = given
         self._over = False
 
     def end(self) -> None:
@@ -291,8 +312,16 @@ class KeptHold:
 
     def thaw(self) -> None:
         """Let the guest go on, unless it was ended; raises StepFailed if it did not, or went on before."""
-        if not self._over:
-            self._say("thaw")
+        if self._over:
+            return
+        if (stuck := self._given.kept_by) is not None:
+            # A snapshot that it takes after all would be one of a guest that went on. Unsaid, the keeper waits for the
+            # end of that program, which has the connection as well, or for the end of the hold's time.
+            raise StepFailed(
+                f"process {stuck} was killed and has not ended; the guest stays frozen until it has, for"
+                f" {HOLD_SECONDS:g} s at most"
+            )
+        self._say("thaw")
 
     def _say(self, verb: str) -> None:
         self._over = True
@@ -318,5 +347,6 @@ def _ask(lines: Lines, request: Mapping[str, object], seconds: float) -> Mapping
     if answer is None:
         raise _NoKeeper("it closed the connection")
     if answer.get("ok") is not True:
-        raise StepFailed(str(answer.get("error", "the guest's keeper refused and did not say why")))
+        told = str(answer.get("error", "the guest's keeper refused and did not say why"))
+        raise (HoldLost if answer.get("lost") is True else StepFailed)(told)
     return answer

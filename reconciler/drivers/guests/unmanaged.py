@@ -45,5 +45,8 @@ class UnmanagedGuest:
         """Refuse to start."""
         raise StepFailed(self._not_ours())
 
+    def tidy(self) -> None:
+        """Do nothing: nothing was ever run here."""
+
     def _not_ours(self) -> str:
         return f"{self._vm} is not ckptree's to stop and start (its file says 'hypervisor: none')"

@@ -87,6 +87,11 @@ class VmBhyveGuest(BhyveGuest):
         else:
             loop.shut_down(time.monotonic() + STOP_SECONDS)
 
+    def tidy(self) -> None:
+        """Remove the fence and the links of an interrupted start or save as the contract says."""
+        if self._lock_holder() is None:
+            Loop(self._guest, self._home, lambda _: None).tidy()
+
     @cached_property
     def _conf(self) -> Conf | str:
         """The guest's conf, or why there is none."""

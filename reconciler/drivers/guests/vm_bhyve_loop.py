@@ -93,6 +93,17 @@ class Loop:
         self._remove_links()
         self._lower_fence()
 
+    def tidy(self) -> None:
+        """Do the same for a run of ours that was killed, unless vm-bhyve is just starting the guest from it.
+
+        Only while nobody keeps the guest. Never raises.
+        """
+        with suppress(CommandFailed, OSError):
+            if self._is_fenced() or any(is_our_save(path) for path in self._saves()):
+                found = self.look()
+                if found.bhyve is not None or found.proof is None:
+                    self.clean_up()
+
     @contextmanager
     def fenced(self) -> Iterator[None]:
         """Let the loop end with bhyve as long as this lasts. Raises StepFailed: a `vm suspend` is under way."""
@@ -222,20 +233,27 @@ class Loop:
                 f"{error.filename2 or error.filename} cannot be made: {error.strerror}"
             ) from error
 
+    def _saves(self) -> list[Path]:
+        """Where vm-bhyve looks for RAM to resume."""
+        names = [f"{self._guest}.save{suffix}" for suffix in ("", *MEMORY_BESIDE)]
+        return [self._directory / name for name in names]
+
     def _remove_links(self) -> None:
-        for suffix in ("", *MEMORY_BESIDE):
-            name = f"{self._guest}.save{suffix}"
+        for path in self._saves():
             with suppress(OSError):
-                (RUN / name).unlink()
+                (RUN / path.name).unlink()
             with suppress(OSError):
-                if is_our_save(self._directory / name):
-                    (self._directory / name).unlink()
+                if is_our_save(path):
+                    path.unlink()
         with suppress(OSError):
             sync_directory(self._directory)
 
+    def _is_fenced(self) -> bool:
+        return self._fence.exists() and self._fence.read_text() == _OURS
+
     def _lower_fence(self) -> None:
         with suppress(OSError):
-            if self._fence.read_text() == _OURS:
+            if self._is_fenced():
                 self._fence.unlink()
 
     def _remove_object(self) -> None:

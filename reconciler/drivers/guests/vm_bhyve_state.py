@@ -10,13 +10,11 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.drivers.command import run
-from reconciler.drivers.guests.bhyve_process import has_object
+from reconciler.drivers.guests.bhyve_process import has_object, listed
 from reconciler.errors import CkptreeError
 from reconciler.model.observed import GuestState, Running
 from reconciler.paths import RUN
 
-_PS_SECONDS = 30.0
 _LOADERS = frozenset(["bhyveload", "grub-bhyve"])
 
 
@@ -46,9 +44,16 @@ class Processes:
 
 def processes(guest: str) -> Processes:
     """Find the processes of GUEST; raises CommandFailed."""
-    return _processes(
-        run(["ps", "-axww", "-o", "pid=,stat=,command="], timeout=_PS_SECONDS).stdout, guest
-    )
+    bhyve = starting = loop = None
+    for process in listed():
+        words = process.title.split()
+        if words[:2] == ["bhyve:", guest]:
+            bhyve = process.pid
+        elif _is_loop(words, guest):
+            loop = process.pid
+        elif _programs(words) & {"bhyve", *_LOADERS} and words[-1] == guest:
+            starting = process.pid
+    return Processes(bhyve, starting, loop)
 
 
 def look(guest: str, directory: str) -> GuestState:
@@ -80,21 +85,6 @@ def is_suspended(guest: str, directory: str) -> bool:
 def is_our_save(path: Path) -> bool:
     """Whether PATH is a link that ckptree made to let `vm start` resume from a checkpoint's RAM."""
     return path.is_symlink() and path.readlink().parent == RUN
-
-
-def _processes(listing: str, guest: str) -> Processes:
-    bhyve = starting = loop = None
-    for line in listing.splitlines():
-        pid, state, *words = line.split()
-        if state.startswith("Z"):  # it has ended
-            continue
-        if words[:2] == ["bhyve:", guest]:
-            bhyve = int(pid)
-        elif _is_loop(words, guest):
-            loop = int(pid)
-        elif _programs(words) & {"bhyve", *_LOADERS} and words[-1] == guest:
-            starting = int(pid)
-    return Processes(bhyve, starting, loop)
 
 
 def _programs(words: list[str]) -> set[str]:

@@ -105,7 +105,9 @@ def test_an_example_is_valid_and_points_editors_to_the_schema(path: Path) -> Non
     assert (path.parent / modeline.removeprefix(start)).resolve() == ROOT / "schemas/vm.schema.json"
 
 
-@pytest.mark.parametrize("folder", ["examples", "examples/five", "examples/guests", "examples/group"])
+@pytest.mark.parametrize(
+    "folder", ["examples", "examples/five", "examples/guests", "examples/group"]
+)
 def test_the_examples_of_a_folder_go_together(folder: str) -> None:
     assert load_path(ROOT / folder).findings == ()
 

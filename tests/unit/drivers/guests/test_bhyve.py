@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -230,19 +231,30 @@ def test_a_start_that_fails_has_bhyves_own_words(world: World) -> None:
 @pytest.mark.parametrize(
     ("listing", "pid"),
     [
-        ("  7 bhyve: web", 7),
-        (" 70 bhyve: web (bhyve)", 70),
-        ("  8 /usr/sbin/bhyve -r /m.ckp -k /vm/web/web.conf web", 8),
-        ("  8 bhyve -k /vm/web/web.conf -o config.dump=1 web", None),
-        ("  9 bhyve: web2", None),
-        ("  9 vi bhyve: web", None),
-        ("  9 /usr/sbin/bhyve -k /vm/web/web.conf web2", None),
+        ("  7 SC  bhyve: web", 7),
+        (" 70 SC  bhyve: web (bhyve)", 70),
+        ("  8 S   /usr/sbin/bhyve -r /m.ckp -k /vm/web/web.conf web", 8),
+        ("  8 S   bhyve -k /vm/web/web.conf -o config.dump=1 web", None),
+        ("  9 SC  bhyve: web2", None),
+        ("  9 S+  vi bhyve: web", None),
+        ("  9 S   /usr/sbin/bhyve -k /vm/web/web.conf web2", None),
+        ("  9 Z   bhyve: web", None),
+        ("  9 S", None),
         ("", None),
     ],
 )
 def test_a_bhyve_is_known_by_its_title(world: World, listing: str, pid: int | None) -> None:
     world.program("ps", f"#!/bin/sh\ncat <<'END'\n{listing}\nEND\n")
     assert bhyve_process.find_process("web") == pid
+
+
+def test_processes_are_listed_as_both_systems_understand_it(world: World) -> None:
+    # ps(1) of FreeBSD: what follows an '=' is the header, to the end of the argument.
+    world.program("ps", '#!/bin/sh\nprintf "%s\\n" "$@" > "$(dirname "$0")/asked"\n')
+    assert list(bhyve_process.listed()) == []
+    asked = (world.programs / "asked").read_text().split()
+    columns = [word for option, word in pairwise(asked) if option == "-o"]
+    assert columns == ["pid=", "stat=", "command="]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.drivers.command import Completed
-from reconciler.drivers.guests import vm_bhyve_state
+from reconciler.drivers.guests import bhyve_process, vm_bhyve_state
 from reconciler.drivers.guests.vm_bhyve_state import Processes, is_suspended, look, processes
 from reconciler.errors import CommandFailed
 from reconciler.model.observed import GuestState, Running
@@ -21,7 +21,7 @@ def listing(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What ps tells, to be filled by the test."""
     lines: list[str] = ["  1 Ss   /sbin/init\n"]
     monkeypatch.setattr(
-        vm_bhyve_state, "run", lambda _argv, timeout: Completed("".join(lines), str(timeout))
+        bhyve_process, "run", lambda _argv, timeout: Completed("".join(lines), str(timeout))
     )
     monkeypatch.setattr(vm_bhyve_state, "has_object", lambda _guest: False)
     return lines
@@ -47,6 +47,8 @@ def listing(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         (" 16 S    vi /vm/web/web.conf\n", Processes()),
         (" 17 S    bhyve: db (bhyve)\n", Processes()),
         (" 18 S\n", Processes()),
+        (" 19\n", Processes()),
+        ("\n", Processes()),
     ],
 )
 def test_each_process_is_known_by_its_words(
@@ -89,7 +91,7 @@ def test_what_ps_cannot_tell_is_unknown(tmp_path: Path, monkeypatch: pytest.Monk
     def fail(*_: object, **__: object) -> Completed:
         raise CommandFailed(("ps",), 1, "no")
 
-    monkeypatch.setattr(vm_bhyve_state, "run", fail)
+    monkeypatch.setattr(bhyve_process, "run", fail)
     assert look("web", str(tmp_path)) == GuestState(
         Running.UNKNOWN, "'ps' ended with exit code 1: no"
     )
