@@ -251,6 +251,8 @@ def _restore_pause(action: Restore) -> str:
     if action.save_memory is not None:
         size = f" ({bytes_text(action.ram)})" if action.ram else ""
         begin += f" while its memory{size} is written, the link is switched"
+    elif action.left is Left.DISCARDED:
+        begin = "the guest is switched off at once, the link is switched"
     elif action.runs:
         begin += " while it shuts down, the link is switched"
     else:

@@ -19,12 +19,14 @@ from reconciler.drivers.guests.bhyve_definition import (
 )
 from reconciler.drivers.guests.bhyve_process import answers, find_process
 from reconciler.drivers.guests.client import Kept, Order
+from reconciler.drivers.guests.disk_paths import DiskPaths, names_of
 from reconciler.errors import CommandFailed
 from reconciler.model.desired import Bhyve, DesiredVm
 from reconciler.model.observed import Ability, GuestState, Running
 
 __all__ = ["LONGEST_PATH", "BhyveGuest"]
 
+_WHERE = "its settings"
 _SECONDS = 20.0
 _ANY_CODE = range(256)
 
@@ -36,6 +38,8 @@ class BhyveGuest(Kept):
         self._bhyve = bhyve
         self._vm = str(desired.vm)
         self._home = home
+        self._dataset = desired.dataset
+        self._disks = names_of(desired.disks)
         machine = {
             "kind": "bhyve",
             "config": self._bhyve.config,
@@ -49,6 +53,8 @@ class BhyveGuest(Kept):
         """Find out what can be done as the contract says."""
         if not _has_program("bhyve"):
             return Ability(why_not="this host has no bhyve")
+        if misled := self._misled():
+            return Ability(why_not=misled, ram=self._definition.memory)
         state = self.state()
         foreign = state.running is Running.RUNNING and self.kept() is None
         why_not = self._foreign() if foreign else self._why_no_memory(state)
@@ -75,6 +81,15 @@ class BhyveGuest(Kept):
             which = "" if pid is None else f" (pid {pid})"
             return GuestState(Running.RUNNING, f"bhyve{which}, not started by ckptree")
         return super().unkept()
+
+    def _misled(self) -> str | None:
+        """Which disk is not named through the link; none if all are, or what the guest has cannot be read."""
+        if not self._definition.devices:
+            return None
+        named = DiskPaths(self._home, self._definition.paths)
+        return named.misled(self._disks, self._dataset, _WHERE) or named.unlinked(
+            self._disks, _WHERE
+        )
 
     def _foreign(self) -> str:
         return f"the guest was not started by ckptree (stop it, and run 'ckptree start {self._vm}')"

@@ -31,6 +31,9 @@ _STANDARD_MEMORY = 256 << 20  # bhyve_config(5), memory.size
 _MEBIBYTE = 1 << 20
 _UNITS = "kmgtpe"
 _PCI = re.compile(r"pci\.(\d+)\.(\d+)\.(\d+)\.device")
+_PATH = re.compile(r"pci\.\d+\.\d+\.\d+\.(?:port\.\d+\.)?path|(?:lpc\.)?boot(?:rom|vars)")
+_REFERENCE = re.compile(r"%\(([^)]+)\)")
+_DEEPEST = 16  # references in references, as bhyve has it
 _COMS = ("com1", "com2", "com3", "com4")
 _ANYWHERE = {"", "localhost", "0.0.0.0", "*"}  # noqa: S104 - what may be in a definition; we connect to loopback
 _OPTIONS = "aehuwxACDEHIMPSWYk:f:o:p:g:G:c:s:m:l:K:U:r:"  # bhyverun.c
@@ -48,6 +51,8 @@ class Device:
 class Definition:
     """What a guest is made of. MEMORY in bytes; STUB is where its GDB stub listens; COMS are its serial ports.
 
+    PATHS are the files and devices that it opens as disks and firmware.
+
     BOOTROM: it starts by firmware, and bhyve itself makes the VM object.
     """
 
@@ -58,6 +63,7 @@ class Definition:
     bootrom: bool = False
     coms: tuple[str, ...] = ()
     tpm: bool = False
+    paths: tuple[str, ...] = ()
 
     @property
     def without_save_hook(self) -> tuple[str, ...]:
@@ -90,7 +96,7 @@ def read_definition(bhyve: Bhyve, vm: str, home: str) -> Definition:
     """Find out what the guest is made of. Never raises: what cannot be read counts as absent."""
     settings = _dumped(bhyve, vm, home)
     if not any(_PCI.fullmatch(key) for key in settings):
-        settings = _read_here(_arguments(bhyve, home), home)
+        settings = {"name": vm, **_read_here(_arguments(bhyve, home), home)}
     return _definition(settings)
 
 
@@ -153,11 +159,11 @@ def _option(option: str, value: str, home: str) -> Iterator[tuple[str, str]]:  #
         case "-s":
             address = _slot(first)
             if address is not None:
-                yield f"{address}.device", rest.partition(",")[0]
+                yield from _device(address, *rest.partition(",")[::2])
         case "-l" if first.startswith("com"):
             yield f"lpc.{first}.path", rest
         case "-l" if first == "bootrom":
-            yield "lpc.bootrom", rest
+            yield from zip(("lpc.bootrom", "lpc.bootvars"), rest.split(","), strict=False)
         case "-l" if first == "tpm":
             yield "tpm.type", rest
         case "-G":
@@ -166,6 +172,19 @@ def _option(option: str, value: str, home: str) -> Iterator[tuple[str, str]]:  #
             yield "gdb.address", address
         case _:
             pass
+
+
+def _device(address: str, model: str, options: str) -> Iterator[tuple[str, str]]:
+    """What -s says of a device, as configuration (blockif_legacy_config, pci_ahci_legacy_config)."""
+    yield f"{address}.device", model
+    words = options.split(",")
+    if model in {"virtio-blk", "nvme"}:
+        yield f"{address}.path", words[0]
+    elif model in {"ahci-hd", "ahci-cd"}:
+        yield f"{address}.port.0.path", words[0]
+    elif model == "ahci":
+        for number, word in enumerate(word for word in words if word[:3] in {"hd:", "cd:"}):
+            yield f"{address}.port.{number}.path", word[3:]
 
 
 def _slot(text: str) -> str | None:
@@ -202,7 +221,18 @@ def _definition(settings: dict[str, str]) -> Definition:
         bootrom=bool(settings.get("lpc.bootrom")) or bool(settings.get("bootrom")),
         coms=tuple(com for com in _COMS if settings.get(f"lpc.{com}.path")),
         tpm=any(key.endswith("tpm.type") for key in settings),
+        paths=tuple(_expanded(settings, key) for key in settings if _PATH.fullmatch(key)),
     )
+
+
+def _expanded(settings: dict[str, str], key: str) -> str:
+    """The value of KEY with each ``%(NAME)`` in it replaced (bhyve_config(5)); bhyve prints it as it was written."""
+    value = settings[key]
+    for _ in range(_DEEPEST):
+        if not _REFERENCE.search(value):
+            break
+        value = _REFERENCE.sub(lambda found: settings.get(found[1], ""), value)
+    return value
 
 
 def _cpus(settings: dict[str, str]) -> int:

@@ -32,7 +32,7 @@ SLOWEST = 20_000_000
 STOP_SECONDS = 120.0
 """How long a guest may take to shut down when it is asked to."""
 HOLD_SECONDS = 3600.0
-"""How long a guest may be held frozen: longer than any wait for others that is of use; an end of ours ends it at once."""
+"""How long a guest may be held frozen by a ckptree that lives: longer than any wait for a group that is of use."""
 _KILL_SECONDS = 60.0
 _THAW_SECONDS = 60.0  # besides the time for the RAM
 _ASK_SECONDS = 10.0  # for a question that needs no work
@@ -182,7 +182,12 @@ class Kept:
             # A program that runs while the guest is frozen (zfs) keeps it frozen until it ends, even if we are killed.
             with self._connect() as lines, shared(lines.fileno()) as given:
                 seconds = BASE_SECONDS + ram
-                request = {"do": "freeze", "memory": memory, "seconds": seconds, "hold": HOLD_SECONDS}
+                request = {
+                    "do": "freeze",
+                    "memory": memory,
+                    "seconds": seconds,
+                    "hold": HOLD_SECONDS,
+                }
                 _ask(lines, request, seconds)
                 hold = KeptHold(lines, _THAW_SECONDS + ram, given)
                 try:
@@ -230,7 +235,9 @@ class Kept:
         request = {"do": "start", "memory": memory, "seconds": seconds, "order": order}
         try:
             try:
-                with self._connect() as lines:  # a fresh one whose caller was killed, if it has this order
+                with (
+                    self._connect() as lines
+                ):  # a fresh one whose caller was killed, if it has this order
                     _ask(lines, request, seconds)
             except _NoKeeper:
                 self._spawn()

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from reconciler.drivers.command import find
 from reconciler.drivers.guests.client import Kept, Order
-from reconciler.drivers.guests.qemu_definition import LINK, PID_FILE, Definition
+from reconciler.drivers.guests.disk_paths import names_of
+from reconciler.drivers.guests.qemu_definition import PID_FILE, WHERE, Definition
 from reconciler.drivers.guests.qemu_program import digest_of, topology_of, version_of
 from reconciler.errors import CkptreeError
-from reconciler.model.desired import DesiredVm, FileDisk, Qemu
+from reconciler.model.desired import DesiredVm, Qemu
 from reconciler.model.observed import Ability, GuestState, Running
 
 
@@ -26,9 +27,7 @@ class QemuGuest(Kept):
         super().__init__("qemu", Order(vm=desired.vm, home=home, machine=machine))
         self._home = home
         self._dataset = desired.dataset
-        self._disks = tuple(
-            disk.path if isinstance(disk, FileDisk) else disk.name for disk in desired.disks
-        )
+        self._disks = names_of(desired.disks)
         self._binary = qemu.binary
         self._definition = Definition(home, qemu.args)
 
@@ -66,11 +65,9 @@ class QemuGuest(Kept):
     def _unmanaged(self) -> str | None:
         """Tell why ckptree cannot start this guest, none if it can."""
         reason = self._definition.unfit() or self._definition.misled(self._disks, self._dataset)
+        reason = reason or self._definition.named.unlinked(self._disks, WHERE)
         if reason is not None:
             return reason
-        for disk in self._definition.direct(self._disks):
-            if not _leads_to(Path(self._home, disk), f"{LINK}/{disk}"):
-                return f"{self._home}/{disk} is no link to {LINK}/{disk} (write {LINK}/{disk} in its arguments)"
         if not _has_library():
             return "the library qemu.qmp is missing (install ckptree[qemu])"
         return None
@@ -114,13 +111,6 @@ def _has_library() -> bool:
     try:
         return find_spec("qemu.qmp") is not None
     except ImportError:  # there is no package qemu at all
-        return False
-
-
-def _leads_to(link: Path, target: str) -> bool:
-    try:
-        return str(link.readlink()) == target
-    except OSError:
         return False
 
 

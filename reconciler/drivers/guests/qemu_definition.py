@@ -1,8 +1,8 @@
 """What the arguments of a QEMU guest say about it: its disks, its RAM, and what would stand in our way.
 
 Reads words only: no file, no process. ``qemu`` (what can be done with the guest) and ``keeper.qemu`` (which starts
-it) must agree on them. ``qemu_options`` takes them apart; only what matters here is understood, the rest is left
-alone.
+it) must agree on them. ``qemu_options`` takes them apart, ``disk_paths`` judges where the disks are; only what matters
+here is understood, the rest is left alone.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from reconciler.drivers.guests.disk_paths import LINK, DiskPaths
 from reconciler.drivers.guests.qemu_options import (
     MIB,
     Drive,
@@ -21,9 +22,9 @@ from reconciler.drivers.guests.qemu_options import (
     settings_of,
     size_of,
 )
-from reconciler.names import Dataset, branch_number
+from reconciler.names import Dataset
 
-LINK = "current"
+WHERE = "its arguments"
 OUR_ID = "ckptree"
 """The name under which ckptree's own QMP connection is known inside QEMU."""
 
@@ -115,24 +116,8 @@ class Definition:
         return None
 
     def misled(self, disks: Sequence[str], dataset: Dataset) -> str | None:
-        """Tell which of DISKS, or which branch, is not named through the link, as unfit does.
-
-        A guest that names its branch itself would go on writing to that branch after a restore.
-        """
-        for drive in self.drives:
-            branch = self._branch(drive, dataset)
-            if branch is not None:
-                name = drive.path.partition(f"{branch}/")[2]
-                return f"its arguments name the branch {branch} itself: {drive.path} (write {LINK}/{name})"
-        for disk in disks:
-            if f"{LINK}/{disk}" not in self._named and disk not in self._named:
-                return f"its arguments do not name the disk {disk} through the link (write file={LINK}/{disk})"
-        return None
-
-    def direct(self, disks: Sequence[str]) -> tuple[str, ...]:
-        """Name those of DISKS that are named as the home's own links, not as ``current/...``."""
-        named = self._named
-        return tuple(disk for disk in disks if disk in named and f"{LINK}/{disk}" not in named)
+        """Tell which of DISKS, or which branch, is not named through the link, as unfit does."""
+        return self.named.misled(disks, dataset, WHERE)
 
     def unsaved(self, disks: Sequence[str]) -> str | None:
         """Tell why RAM and disks of this guest can be of no one instant, or RAM cannot be saved; none if they can."""
@@ -157,20 +142,12 @@ class Definition:
                 return f"QEMU cannot save the device {model} (use virtio-blk or another device instead)"
         return None
 
-    @property
-    def _named(self) -> frozenset[str | None]:
-        return frozenset(self._inside(drive) for drive in self.drives)
+    @cached_property
+    def named(self) -> DiskPaths:
+        """The disks that lie in some folder of this host."""
+        paths = tuple(drive.path for drive in self.drives if not drive.outside)
+        return DiskPaths(self.home, paths)
 
     def _inside(self, drive: Drive) -> str | None:
         """Give a drive's path relative to the home, none if it lies elsewhere or climbs out of a folder."""
-        if drive.outside or ".." in drive.path.split("/"):
-            return None
-        whole = posixpath.normpath(posixpath.join(self.home, drive.path))
-        return whole.removeprefix(f"{self.home}/") if whole.startswith(f"{self.home}/") else None
-
-    def _branch(self, drive: Drive, dataset: Dataset) -> str | None:
-        inside, device = self._inside(drive), f"/dev/zvol/{dataset}/"
-        if inside is None and drive.path.startswith(device):
-            inside = drive.path.removeprefix(device)
-        first, slash, _ = (inside or "").partition("/")
-        return first if slash and branch_number(first) is not None else None
+        return None if drive.outside else self.named.inside(drive.path)

@@ -1,8 +1,9 @@
 """A bhyve and a bhyvectl of a few lines: a guest that counts in memory and writes the count to its disk.
 
 Installed as ``bhyve`` and ``bhyvectl`` into one folder, with ``run`` (the sockets) and ``vmm`` (the VM objects) beside
-them. The home may have: ``dump`` (the configuration), ``exit`` (the code with which the guest ends by itself),
-``suspend-code``, ``deaf`` (to SIGTERM), ``mute`` (no socket), ``broken`` (ends with this text at the start), ``fault``:
+them, and ``old-bhyvectl`` for one that does not know --get-debug-cpus. The home may have: ``dump`` (the configuration), ``exit`` (the code with which the guest ends by itself),
+``suspend-code``, ``deaf`` (to SIGTERM), ``mute`` (no socket),
+``late`` (seconds until a connection to the stub is taken up), ``broken`` (ends with this text at the start), ``fault``:
 
   ret45       a device without a hook: RAM is written, the guest runs on
   cut         the index is not completed, bhyve ends all the same
@@ -105,16 +106,23 @@ class Guest:
     def stub(self, listener: socket.socket) -> None:
         while True:
             connection, _ = listener.accept()
+            if (self.home / "late").exists():
+                time.sleep(float((self.home / "late").read_text()))
             if self.held.is_set():
                 connection.close()
                 continue
             self.held.set()
+            self.object.write_text("held")
             threading.Thread(target=self.hold, args=(connection,), daemon=True).start()
 
     def hold(self, connection: socket.socket) -> None:
-        while connection.recv(100):
+        while connection.recv(100) not in {b"", b"go on"}:
             pass
         self.held.clear()
+        connection.close()
+        with contextlib.suppress(FileNotFoundError):
+            if self.object.read_text() == "held":
+                self.object.write_text("")
 
 
 def bhyve(arguments: list[str]) -> None:
@@ -177,6 +185,14 @@ def bhyvectl(arguments: list[str]) -> None:
         sys.exit(1)
     elif verb == "--destroy":
         vm.unlink()
+    elif "--get-debug-cpus" in arguments:
+        if (HERE / "old-bhyvectl").exists():
+            say("bhyvectl: unrecognized option `--get-debug-cpus'")
+            sys.exit(1)
+        with (HERE / "looks").open("a") as file:
+            file.write("x")
+        held = " 0" if vm.read_text() == "held" else " (none)"
+        sys.stdout.write(f"active cpus:\t 0\ndebug cpus:\t{held}\n")
     elif verb == "--force-poweroff":
         vm.write_text("poweroff")
     else:

@@ -1,7 +1,7 @@
 """The real keeper with a guest made of files in the home: run as a program in the place of ``reconciler.keeper``.
 
 ``on`` is there as long as the guest runs; ``verbs`` has one line for each thing that was done to it. A file named
-like a verb makes it fail (with the text in it), ``slow-VERB`` makes it take that many seconds.
+like a verb makes it fail (with the text in it), ``lost-VERB`` as a hold that was lost, ``slow-VERB`` makes it take that many seconds.
 """
 
 import sys
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from reconciler.errors import StepFailed
+from reconciler.errors import HoldLost, StepFailed
 from reconciler.keeper import __main__ as keeper
 from reconciler.keeper import server
 from reconciler.keeper.log import Log
@@ -67,6 +67,8 @@ class FakeMachine:
             time.sleep(float(slow.read_text()))
         if (self._home / f"bug-{verb}").exists():
             raise ZeroDivisionError("a bug")
+        if (self._home / f"lost-{verb}").exists():
+            raise HoldLost("it went on before")
         if broken.exists():
             raise StepFailed(broken.read_text())
 

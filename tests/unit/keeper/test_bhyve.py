@@ -15,8 +15,9 @@ import pytest
 from reconciler.drivers import command
 from reconciler.drivers.guests import bhyve_process
 from reconciler.drivers.guests.bhyve_definition import Definition
-from reconciler.errors import StepFailed
-from reconciler.keeper.bhyve import BhyveMachine
+from reconciler.errors import HoldLost, StepFailed
+from reconciler.keeper import bhyve_control
+from reconciler.keeper.bhyve import BhyveMachine, _Stopped
 from reconciler.keeper.log import Log
 from tests.unit.keeper.conftest import eventually
 
@@ -161,6 +162,71 @@ def test_a_checkpoint_holds_the_guest_until_it_is_released(world: World) -> None
     assert world.counts()
     assert len(world.launches()) == 1
     assert Path(world.memory).exists()
+    assert (world.programs / "looks").read_text() == "x"
+    machine.end(20)
+
+
+def test_no_checkpoint_is_asked_for_before_the_stub_holds_the_guest(world: World) -> None:
+    machine = with_stub(world)
+    world.set("late", "0.5")
+    machine.save(world.memory, 20)
+    assert len((world.programs / "looks").read_text()) > 1
+    assert world.disk() == held_at(world.memory)
+    machine.end(20)
+    assert world.disk() == held_at(world.memory)
+
+
+def test_a_stub_that_does_not_stop_the_guest_is_no_hold(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bhyve_control, "_PARK_SECONDS", 0.2)
+    machine = with_stub(world)
+    world.set("late", "2")
+    with pytest.raises(StepFailed, match="was not held"):
+        machine.save(world.memory, 20)
+    assert not list(world.home.glob("*.ckp*"))
+    machine.end(20)
+
+
+def test_a_bhyvectl_that_cannot_tell_is_not_waited_for(world: World) -> None:
+    (world.programs / "old-bhyvectl").touch()
+    machine = with_stub(world)
+    machine.save(world.memory, 20)
+    assert world.disk() == held_at(world.memory)
+    machine.end(20)
+
+
+def break_loose(machine: BhyveMachine) -> None:
+    """Let bhyve end the connection that holds the guest, as nobody can from outside."""
+    hold = machine._hold
+    assert isinstance(hold, _Stopped)
+    hold.stub._connection.settimeout(5)
+    hold.stub._connection.send(b"go on")
+    eventually(lambda: not hold.stub.holds())
+
+
+@pytest.mark.parametrize("verb", ["release", "end"])
+def test_a_guest_that_went_on_by_itself_is_told_as_lost_and_left_alone(
+    world: World, verb: str
+) -> None:
+    machine = with_stub(world)
+    machine.save(world.memory, 20)
+    break_loose(machine)
+    with pytest.raises(HoldLost, match="let go by something else"):
+        getattr(machine, verb)(20)
+    assert world.counts()
+    machine.end(20)
+
+
+def test_a_held_guest_that_was_reset_and_started_again_is_told_as_lost(world: World) -> None:
+    machine = with_stub(world)
+    machine.save(world.memory, 20)
+    break_loose(machine)
+    world.set("exit", "0")
+    eventually(lambda: len(world.launches()) == 2 and "since" in (machine.running() or ""))
+    with pytest.raises(HoldLost, match="its bhyve ended"):
+        machine.end(20)
+    assert world.counts()
     machine.end(20)
 
 
@@ -507,7 +573,7 @@ def test_a_bhyve_that_is_killed_while_it_is_held_is_no_good_hold(world: World) -
     assert child is not None
     os.kill(child.pid, signal.SIGKILL)
     eventually(lambda: machine.running() is None)
-    with pytest.raises(StepFailed, match="not held"):
+    with pytest.raises(HoldLost, match="not held any more"):
         machine.release(20)
     assert "was killed by SIGKILL" in world.last()
 

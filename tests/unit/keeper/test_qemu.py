@@ -125,7 +125,7 @@ def test_a_disk_may_be_named_through_the_link_in_every_way_that_qemu_knows(
         ("b-1/disk0.img", "name the branch b-1 itself: b-1/disk0.img (write current/disk0.img)"),
         (f"{HOME}/b-12/disk0.img", "(write current/disk0.img)"),
         ("/dev/zvol/tank/vm/web/b-2/disk0.img", "the branch b-2 itself"),
-        ("/srv/disk0.img", "do not name the disk disk0.img through the link (write file=current/disk0.img)"),
+        ("/srv/disk0.img", "do not name the disk disk0.img through the link (write current/disk0.img)"),
         ("current/../b-1/disk0.img", "do not name the disk disk0.img"),
         ("/vm/web2/current/disk0.img", "do not name the disk disk0.img"),
         ("nbd://current/disk0.img", "do not name the disk disk0.img"),

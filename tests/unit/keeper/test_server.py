@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from reconciler.drivers.guests.client import Order
-from reconciler.errors import StepFailed
+from reconciler.drivers import command
+from reconciler.drivers.command import run
+from reconciler.errors import CommandFailed, HoldLost, StepFailed
 from reconciler.model.observed import Running
 from tests.unit.keeper.conftest import FakeGuest, World, eventually
 
@@ -290,6 +292,82 @@ def test_both_errors_are_told(world: World) -> None:
         raise StepFailed("no space")
 
 
+def test_a_guest_that_went_on_before_the_thaw_is_a_hold_that_was_lost(world: World) -> None:
+    world.guest.start()
+    world.set("lost-release")
+    with pytest.raises(HoldLost, match="it went on before"), world.guest.frozen(world.memory):
+        pass
+    assert "it went on before" in world.log()
+    with (
+        pytest.raises(HoldLost, match="no space; and it went on before"),
+        world.guest.frozen(world.memory + "2"),
+    ):
+        raise StepFailed("no space")
+
+
+def test_a_guest_that_went_on_before_its_end_is_a_hold_that_was_lost(world: World) -> None:
+    world.guest.start()
+    world.set("lost-end")
+    with (
+        pytest.raises(HoldLost, match="it went on before"),
+        world.guest.frozen(world.memory) as hold,
+    ):
+        hold.end()
+    assert world.verbs() == ["start", "save", "end"]
+    assert world.guest.state().running is Running.RUNNING
+
+
+def test_a_caller_that_is_there_after_its_time_does_not_get_an_answer_that_is_no_loss(
+    world: World,
+) -> None:
+    world.guest.start()
+    world.set("release", "it is gone")
+    with raw(world) as caller:
+        request = {"do": "freeze", "memory": world.memory, "seconds": 10, "hold": 0.2}
+        caller.sendall(json.dumps(request).encode() + b"\n")
+        assert [json.loads(line) for line in caller.makefile().readlines()] == [{"ok": True}]
+
+
+def test_a_program_that_cannot_be_ended_keeps_the_guest_frozen_until_it_has(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "_kill", lambda _process: False)  # stuck in the kernel
+    world.guest.start()
+    script = f"while [ ! -e {world.home}/unstuck ]; do sleep 0.05; done"
+    with (
+        pytest.raises(StepFailed, match=r"in time.*stays frozen until it has, for 3600 s"),
+        world.guest.frozen(world.memory),
+    ):
+        run(["sh", "-c", script], timeout=0.1)
+    time.sleep(0.3)
+    assert world.verbs() == ["start", "save"]
+    world.set("unstuck")
+    eventually(lambda: world.verbs() == ["start", "save", "release"])
+
+
+def test_what_another_thread_left_stuck_is_not_let_go_either(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "_kill", lambda _process: False)
+    world.guest.start()
+    with pytest.raises(StepFailed, match="stays frozen"), world.guest.frozen(world.memory):
+        with suppress(CommandFailed):
+            run(["sleep", "0.5"], timeout=0.1)
+    eventually(lambda: world.verbs() == ["start", "save", "release"])
+
+
+def test_a_program_that_has_ended_after_all_keeps_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "_kill", lambda _process: False)
+    world.guest.start()
+    with world.guest.frozen(world.memory):
+        with suppress(CommandFailed):
+            run(["sleep", "0.3"], timeout=0.1)
+        time.sleep(0.5)
+    assert world.verbs() == ["start", "save", "release"]
+
+
 def test_a_held_guest_that_is_ended_is_off_and_its_keeper_too(world: World) -> None:
     world.guest.start()
     with world.guest.frozen(world.memory) as hold:
@@ -418,6 +496,23 @@ def test_another_home_with_a_vm_of_this_name_is_not_taken_for_ours(
     assert "another VM of this name" in state.proof
     with pytest.raises(StepFailed, match="another VM of this name"):
         world_there.guest.start()
+
+
+def test_a_keeper_that_nobody_used_starts_no_guest_by_an_older_order(world: World) -> None:
+    world.guest._spawn()
+    first = world.keeper()
+    order = Order(vm="web", home=str(world.home), machine={"kind": "fake", "edited": True})
+    FakeGuest("fake", order).start()
+    assert world.verbs() == ["start"]
+    assert world.keeper() != first
+
+
+def test_a_keeper_that_nobody_used_starts_the_guest_of_its_order(world: World) -> None:
+    world.guest._spawn()
+    first = world.keeper()
+    world.restart_ckptree()
+    world.guest.start()
+    assert world.keeper() == first
 
 
 def test_a_guard_holds_a_guest_once_and_ends(world: World) -> None:

@@ -12,12 +12,13 @@ from reconciler.model.desired import (
     Unsaved,
     When,
 )
+from reconciler.model.journal import STOP, Intended
 from reconciler.model.observed import GuestState, LinkTo, PoolFacts, Running
 from reconciler.model.plan import Plan
 from reconciler.names import NodeName, Snapshot
 from reconciler.render.tree_nodes import TreeView
 from reconciler.render.tree_view import tree_view
-from tests.support.world import HOME, Nested, World, desired
+from tests.support.world import DISKS_ONLY, HOME, MANAGED, Nested, World, desired
 
 GIB = 1 << 30
 MIB = 1 << 20
@@ -114,6 +115,53 @@ def restore_discarded() -> Scene:
     policy = RestorePolicy(unsaved=Unsaved.DISCARD)
     vm = desired(LINE, ABOUT, current=NodeName("base"), restore=policy)
     return Scene(_standing(), vm)
+
+
+def _running() -> World:
+    """A guest with 2 GiB of RAM that ckptree runs, with base taken while it ran."""
+    world = World(("disk1",), replace(MANAGED, ram=2 * GIB))
+    world.zfs.set_pool(PoolFacts(name="tank", available=900 * GIB))
+    world.write("installed", 5 * GIB)
+    world.boot()
+    world.apply(desired({"base": {}}, ABOUT))
+    _size(world, B1.snapshot("base"), 3 * GIB)
+    world.write("since", 25 * MIB)
+    world.pass_time(hours=2)
+    return world
+
+
+def captured_with_memory() -> Scene:
+    tree: Nested = {"base": {"patched": {}}}
+    return Scene(_running(), desired(tree, ABOUT))
+
+
+def restore_running() -> Scene:
+    again = RestorePolicy(again="1")
+    return Scene(_running(), desired({"base": {}}, ABOUT, current=NodeName("base"), restore=again))
+
+
+def restore_running_discarded() -> Scene:
+    again = RestorePolicy(again="1", unsaved=Unsaved.DISCARD)
+    return Scene(_running(), desired({"base": {}}, ABOUT, current=NodeName("base"), restore=again))
+
+
+def restore_without_memory() -> Scene:
+    world = _running()
+    world.guest.ability = replace(DISKS_ONLY, why_not="bhyve cannot save nvme@pci.0.4.0")
+    again = RestorePolicy(again="1")
+    return Scene(world, desired({"base": {}}, ABOUT, current=NodeName("base"), restore=again))
+
+
+def group_pending() -> Scene:
+    tree: Nested = {"base": {"release": {}}}
+    return Scene(_running(), desired(tree, {**ABOUT, "release": {"group": "r7"}}))
+
+
+def start_owed() -> Scene:
+    world = _running()
+    world.journal.append(Intended(at="", step=STOP, target=""))
+    world.files.guest = GuestState(Running.OFF)
+    return Scene(world, desired({"base": {}}, ABOUT))
 
 
 def restore_clean() -> Scene:
@@ -279,7 +327,8 @@ PLANS: dict[str, Callable[[], Scene]] = {
         first_capture, nothing_to_do, waits, annotate, restore_saved, restore_discarded,
         restore_clean, retire, revive, destroy, splice, pinned, fork, adopt, rename, approval,
         refusals, would_drop_head, parent_immutable, lost, head_lost, link_moved, running,
-        suspended, not_initialised, pool_gone, other_host,
+        suspended, not_initialised, pool_gone, other_host, captured_with_memory, restore_running,
+        restore_running_discarded, restore_without_memory, group_pending, start_owed,
     )
 }  # fmt: skip
 
@@ -287,6 +336,6 @@ TREES: dict[str, Callable[[], Scene]] = {
     scene.__name__.replace("_", "-"): scene
     for scene in (
         empty, first_capture, waits, restore_saved, after_restore, retired, destroy, rename,
-        adopt, lost, head_lost, not_initialised, pool_gone, foreign, running,
+        adopt, lost, head_lost, not_initialised, pool_gone, foreign, running, restore_running,
     )
 }  # fmt: skip

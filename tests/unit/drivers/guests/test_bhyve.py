@@ -18,7 +18,7 @@ from reconciler.drivers.guests import bhyve_process, client
 from reconciler.drivers.guests.bhyve import BhyveGuest
 from reconciler.drivers.guests.choose import guest_of
 from reconciler.errors import StepFailed
-from reconciler.model.desired import Bhyve, DesiredVm, SourcePosition
+from reconciler.model.desired import Bhyve, DesiredVm, Disk, FileDisk, SourcePosition, VolumeDisk
 from reconciler.model.observed import Running
 from reconciler.names import Dataset, VmName
 from tests.unit.keeper.conftest import eventually
@@ -53,11 +53,11 @@ class World:
         path.write_text(text)
         path.chmod(0o755)
 
-    def guest(self, mode: str = "auto") -> BhyveGuest:
+    def guest(self, mode: str = "auto", *disks: Disk) -> BhyveGuest:
         desired = DesiredVm(
             vm=VmName("web"),
             dataset=Dataset("tank/web"),
-            disks=(),
+            disks=disks,
             nodes=(),
             position=SourcePosition("web.yaml", 1, 1),
             digest="",
@@ -153,6 +153,44 @@ def test_a_host_without_bhyve_manages_nothing(world: World) -> None:
 def test_devices_without_a_hook_are_named(world: World) -> None:
     (world.home / "dump").write_text(UEFI + "pci.0.4.0.device=nvme\n")
     assert "bhyve cannot save nvme (pci.0.4.0)" in world.guest().probe().why_not
+
+
+@pytest.mark.parametrize(
+    ("paths", "why_not"),
+    [
+        (["b-1/disk0.img"], "name the branch b-1 itself: b-1/disk0.img (write current/disk0.img)"),
+        (["{home}/b-3/disk0.img"], "the branch b-3 itself"),
+        (["current/disk0.img", "/dev/zvol/tank/web/b-2/disk1"], "the branch b-2 itself"),
+        (["/srv/disk0.img"], "do not name the disk disk0.img through the link (write current/disk0.img)"),
+        (["current/disk0.img"], "do not name the disk disk1 through the link (write current/disk1)"),
+        ([], "do not name the disk disk0.img"),
+        (["disk0.img", "current/disk1"], "disk0.img is no link to current/disk0.img"),
+    ],
+)  # fmt: skip
+def test_a_guest_that_would_run_on_the_wrong_disk_after_a_restore_is_refused(
+    world: World, paths: list[str], why_not: str
+) -> None:
+    lines = [
+        f"pci.0.{slot}.0.device=virtio-blk\npci.0.{slot}.0.path={path.format(home=world.home)}\n"
+        for slot, path in enumerate(paths, 4)
+    ]
+    (world.home / "dump").write_text(UEFI + "".join(lines))
+    ability = world.guest("auto", FileDisk("disk0.img"), VolumeDisk("disk1")).probe()
+    assert (ability.managed, ability.memory) == (False, False)
+    assert ability.ram == 64 << 20
+    assert why_not in ability.why_not
+
+
+def test_disks_may_be_named_through_the_links_of_the_home(world: World) -> None:
+    (world.home / "disk0.img").symlink_to("current/disk0.img")
+    more = "pci.0.4.0.device=ahci\npci.0.4.0.port.0.path=disk0.img\npci.0.5.0.path=%(home)/current/disk1\n"
+    (world.home / "dump").write_text(f"{UEFI}{more}home={world.home}\n")
+    assert world.guest("auto", FileDisk("disk0.img"), VolumeDisk("disk1")).probe().memory
+
+
+def test_where_nothing_can_be_read_of_a_definition_nothing_is_refused(world: World) -> None:
+    (world.home / "dump").write_text("memory.size=64M\n")
+    assert world.guest("auto", FileDisk("disk0.img")).probe().managed
 
 
 def test_mode_disks_and_mode_checkpoint_are_obeyed(world: World) -> None:

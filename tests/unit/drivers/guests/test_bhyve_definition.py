@@ -58,6 +58,7 @@ def test_what_bhyve_dumps_is_understood(monkeypatch: pytest.MonkeyPatch) -> None
         stub=("127.0.0.1", 4000),
         bootrom=True,
         coms=("com1",),
+        paths=("/usr/local/share/uefi-firmware/BHYVE_UEFI.fd", "current/disk0.img"),
     )
 
 
@@ -87,6 +88,26 @@ def test_without_bhyve_the_arguments_are_read(tmp_path: Path) -> None:
     assert found.stub == ("127.0.0.1", 1234)
     assert found.bootrom
     assert found.coms == ("com1",)
+    assert found.paths == ("current/disk0.img", "current/disk1.img", "/fw.fd")
+
+
+@pytest.mark.parametrize(
+    ("words", "paths"),
+    [
+        ("-s 3,ahci,hd:a.img,hd:b.img,cd:c.iso", ("a.img", "b.img", "c.iso")),
+        ("-s 3,ahci-hd,a.img,sectorsize=512 -s 4,ahci-cd,c.iso", ("a.img", "c.iso")),
+        ("-s 3,virtio-net,tap0 -s 4,fbuf,tcp=127.0.0.1:5900", ()),
+        ("-l bootrom,/fw.fd,current/vars.fd", ("/fw.fd", "current/vars.fd")),
+        ("-o pci.0.3.0.path=%(place)/%(name).img -o place=%(top)/x -o top=/vm", ("/vm/x/web.img",)),
+        ("-o pci.0.3.0.path=%(loop) -o loop=%(loop)", ("%(loop)",)),
+        ("-o pci.0.3.0.path=%(nowhere)a.img", ("a.img",)),
+    ],
+)
+def test_where_the_disks_are_is_read_from_every_form(
+    tmp_path: Path, words: str, paths: tuple[str, ...]
+) -> None:
+    found = read_definition(Bhyve(args=tuple(words.split())), "web", str(tmp_path))
+    assert found.paths == paths
 
 
 @pytest.mark.parametrize(

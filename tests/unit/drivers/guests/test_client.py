@@ -123,7 +123,7 @@ def test_the_time_for_a_save_grows_with_the_ram(guest: Guest) -> None:
     with keeper(guest, lambda _: as_json(ok=True)) as asked, guest.frozen("/m.ckp"):
         pass
     assert asked[:2] == [
-        {"do": "freeze", "memory": "/m.ckp", "seconds": 160.0},
+        {"do": "freeze", "memory": "/m.ckp", "seconds": 160.0, "hold": 3600.0},
         {"do": "thaw", "seconds": 160.0},
     ]
 
@@ -196,3 +196,4 @@ def test_a_guest_of_nobodys_is_left_alone() -> None:
         guest.stop(now=True)
     with pytest.raises(StepFailed, match="memory cannot be saved"), guest.frozen("/m"):
         pytest.fail("nothing is frozen")
+    guest.tidy()

@@ -1,5 +1,6 @@
 """What ckptree can do with a guest of vm-bhyve, and what it asks vm-bhyve for."""
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -45,6 +46,9 @@ class World:
     def shut_down(self, until: float) -> None:
         assert until > 0
         self.commands.append("shut down")
+
+    def tidy(self) -> None:
+        self.commands.append("tidy")
 
     def power_off(self, until: float) -> None:
         assert until > 0
@@ -151,6 +155,17 @@ def test_stopping_asks_or_does_not_ask(world: World) -> None:
     world.guest().stop(now=False)
     world.guest().stop(now=True)
     assert world.commands == ["shut down", "power off"]
+
+
+def test_tidying_up_waits_for_the_keeper(world: World) -> None:
+    world.guest().tidy()
+    assert world.commands == ["tidy"]
+    lock = world.home / ".ckptree" / "keeper.lock"
+    lock.parent.mkdir()
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        world.guest().tidy()
+    assert world.commands == ["tidy"]
 
 
 def test_a_guest_of_which_nothing_is_known_or_that_a_keeper_holds_is_not_stopped(

@@ -219,6 +219,54 @@ def test_a_fence_that_was_left_behind_is_ours_to_take_down(host: Host) -> None:
     assert not host.fence.exists()
 
 
+def left_behind(host: Host) -> None:
+    """What a keeper that was killed while it resumed the guest leaves."""
+    later(host)
+    host.loop()._make_links(f"{host.directory}/resumed.ckp")
+    host.fence.write_text("ckptree\n")
+
+
+@pytest.mark.parametrize("found", [OFF, RUNNING, Processes(bhyve=12)])
+def test_what_a_killed_keeper_left_is_tidied_up(host: Host, found: Processes) -> None:
+    left_behind(host)
+    host.finally_ = found
+    host.loop().tidy()
+    assert not host.fence.exists()
+    assert not list(host.run.iterdir())
+    assert not [path for path in host.directory.iterdir() if path.is_symlink()]
+    host.seen.clear()
+    host.loop().tidy()
+    assert host.seen == [], "where nothing is left, no program is run"
+
+
+@pytest.mark.parametrize("found", [LOOP, Processes(loop=11, starting=12)])
+def test_what_vm_bhyve_is_just_starting_from_is_not_taken_away(
+    host: Host, found: Processes
+) -> None:
+    left_behind(host)
+    host.finally_ = found
+    host.loop().tidy()
+    assert host.fence.exists()
+    assert host.save.exists()
+
+
+def test_what_is_not_ours_is_not_tidied_up(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.finally_ = OFF
+    host.fence.write_text("thishost\n")
+    host.save.write_text("RAM")
+    host.loop().tidy()
+    assert host.fence.exists()
+    assert host.save.exists()
+    host.fence.write_text("ckptree\n")
+
+    def fail(guest: str) -> Processes:
+        raise CommandFailed(("ps", guest), 1, "no")
+
+    monkeypatch.setattr(vm_bhyve_loop, "processes", fail)
+    host.loop().tidy()
+    assert host.fence.exists()
+
+
 def test_shutting_down_and_switching_off(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     host.looks, host.finally_ = [RUNNING, LOOP], OFF
     host.loop().shut_down(soon())

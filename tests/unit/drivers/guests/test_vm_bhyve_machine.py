@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.drivers.guests.vm_bhyve_state import Processes
-from reconciler.errors import StepFailed
+from reconciler.errors import HoldLost, StepFailed
 from reconciler.keeper import bhyve_control, vm_bhyve, vm_bhyve_suspend
 from reconciler.keeper.vm_bhyve import VmBhyveMachine
 from reconciler.model.observed import GuestState, Running
@@ -116,6 +116,11 @@ class Stub:
     def __init__(self, address: tuple[str, int]) -> None:
         self.host.events.append(f"hold {address[1]}")
 
+    def await_parked(self, vm: str, seconds: float) -> None:
+        assert vm == "web"
+        assert seconds > 0
+        self.host.events.append("stopped")
+
     def holds(self) -> bool:
         return self.host.held
 
@@ -198,7 +203,7 @@ def test_a_guest_with_a_stub_is_held_and_let_go(host: Host, memory: Path) -> Non
     machine = machine_of(host)
     machine.save(str(memory), 5)
     machine.release(5)
-    assert host.events == ["hold 5555", "save", "let go"]
+    assert host.events == ["hold 5555", "stopped", "save", "let go"]
 
 
 def test_a_guest_that_its_stub_holds_is_killed_before_it_is_let_go(
@@ -208,7 +213,7 @@ def test_a_guest_that_its_stub_holds_is_killed_before_it_is_let_go(
     machine = machine_of(host, "checkpoint")
     machine.save(str(memory), 5)
     machine.end(5)
-    assert host.events == ["hold 5555", "save", "kill", "let go"]
+    assert host.events == ["hold 5555", "stopped", "save", "kill", "let go"]
 
 
 @pytest.mark.parametrize("mode", ["suspend", "checkpoint"])
@@ -293,11 +298,32 @@ def test_a_guest_that_somebody_else_let_go_is_told(host: Host, memory: Path) -> 
     with pytest.raises(StepFailed, match="was not held while it was saved"):
         machine.save(str(memory), 5)
     assert list(memory.parent.iterdir()) == []
-    host.held = True
+
+
+@pytest.mark.parametrize("verb", ["release", "end"])
+def test_a_guest_that_somebody_else_let_go_while_it_was_held_is_lost_and_left_alone(
+    host: Host, memory: Path, verb: str
+) -> None:
+    with_stub(host)
+    machine = machine_of(host)
     machine.save(str(memory), 5)
     host.held = False
-    with pytest.raises(StepFailed, match="was let go by something else"):
-        machine.release(5)
+    with pytest.raises(HoldLost, match="was let go by something else"):
+        getattr(machine, verb)(5)
+    assert host.events[-1] == "let go"
+    assert "kill" not in host.events
+
+
+@pytest.mark.parametrize("verb", ["release", "end"])
+def test_a_suspended_guest_that_somebody_else_started_is_lost_and_left_alone(
+    host: Host, memory: Path, verb: str
+) -> None:
+    machine = machine_of(host)
+    machine.save(str(memory), 5)
+    host.found = RUNNING
+    with pytest.raises(HoldLost, match=r"was started by something else .*bhyve \(pid 12\)"):
+        getattr(machine, verb)(5)
+    assert host.events[-1] == "no fence"
 
 
 @pytest.mark.parametrize(
