@@ -18,7 +18,7 @@ if "CKPTREE_LAB_ZFS" not in os.environ:
 _ONLY_ON = {
     "test_vm_bhyve_guest.py": "2.3",
     "test_vm_bhyve_init.py": "2.3",
-    "test_group.py": "2.1",
+    "test_group.py": "2.3",
     "test_doubles.py": "2.1",
 }
 collect_ignore = [

@@ -4,6 +4,7 @@ Its console is a file in the home. For each life of the guest (each process of t
 its disks or from memory) the test takes the file away first, so that what a life says stands alone.
 """
 
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -71,7 +72,7 @@ class Kind:
 
 
 QEMU = Kind("qemu", "pyzfs")
-SUSPEND = Kind("bhyve, suspended", "command")
+SUSPEND = Kind("bhyve, suspended", "pyzfs")
 STUB = Kind("bhyve, held by the stub", "command")
 
 
@@ -216,6 +217,35 @@ class Live(Operator):
         """Files of RAM in the current branch."""
         folder = self.path / "current" / ".ckptree"
         return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+    def has_a_monitor(self) -> None:
+        """Give the guest of QEMU a monitor of its operator's, from its next start on."""
+        self.more = ("-qmp", f"unix:{self._monitor},server=on,wait=off")
+
+    @property
+    def _monitor(self) -> str:
+        return f"/run/lab-{self.name}.qmp"
+
+    @contextmanager
+    def paused_by_its_operator(self) -> Iterator[None]:
+        """The guest of QEMU is paused by its operator meanwhile, so that it cannot be frozen."""
+        self._tell_monitor("stop")
+        try:
+            yield
+        finally:
+            self._tell_monitor("cont")
+
+    def _tell_monitor(self, command: str) -> None:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(_SECONDS)
+            connection.connect(self._monitor)
+            stream = connection.makefile("rw")
+            stream.readline()
+            for word in ("qmp_capabilities", command):
+                stream.write(f'{{"execute": "{word}"}}\n')
+                stream.flush()
+                while "return" not in stream.readline():
+                    pass
 
     def end(self) -> None:
         """Switch it off, however it is, and wait until nothing of it is left."""

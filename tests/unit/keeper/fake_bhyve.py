@@ -1,8 +1,8 @@
 """A bhyve and a bhyvectl of a few lines: a guest that counts in memory and writes the count to its disk.
 
 Installed as ``bhyve`` and ``bhyvectl`` into one folder, with ``run`` (the sockets) and ``vmm`` (the VM objects) beside
-them, and ``old-bhyvectl`` for one that does not know --get-debug-cpus. The home may have: ``dump`` (the configuration), ``exit`` (the code with which the guest ends by itself),
-``suspend-code``, ``deaf`` (to SIGTERM), ``mute`` (no socket),
+them, and ``old-bhyvectl`` for one that does not know --get-debug-cpus. The home may have: ``dump`` (the configuration),
+``exit`` (the code with which the guest ends by itself), ``suspend-code``, ``deaf`` (to SIGTERM), ``mute`` (no socket),
 ``late`` (seconds until a connection to the stub is taken up), ``broken`` (ends with this text at the start), ``fault``:
 
   ret45       a device without a hook: RAM is written, the guest runs on

@@ -1,7 +1,8 @@
 """The real keeper with a guest made of files in the home: run as a program in the place of ``reconciler.keeper``.
 
 ``on`` is there as long as the guest runs; ``verbs`` has one line for each thing that was done to it. A file named
-like a verb makes it fail (with the text in it), ``lost-VERB`` as a hold that was lost, ``slow-VERB`` makes it take that many seconds.
+like a verb makes it fail (with the text in it), ``lost-VERB`` as a hold that was lost, ``slow-VERB`` makes it take that
+many seconds.
 """
 
 import sys

@@ -8,14 +8,15 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from reconciler.drivers.guests.client import Order
 from reconciler.drivers import command
 from reconciler.drivers.command import run
+from reconciler.drivers.guests.client import Order
 from reconciler.errors import CommandFailed, HoldLost, StepFailed
 from reconciler.model.observed import Running
 from tests.unit.keeper.conftest import FakeGuest, World, eventually
@@ -328,42 +329,61 @@ def test_a_caller_that_is_there_after_its_time_does_not_get_an_answer_that_is_no
         assert [json.loads(line) for line in caller.makefile().readlines()] == [{"ok": True}]
 
 
-def test_a_program_that_cannot_be_ended_keeps_the_guest_frozen_until_it_has(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(command, "_kill", lambda _process: False)  # stuck in the kernel
-    world.guest.start()
+@pytest.fixture
+def stuck(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """Runs a program that is stuck in the kernel, and cannot be killed, until there is a file ``unstuck``."""
+    left: list[subprocess.Popen[bytes]] = []
+    monkeypatch.setattr(command, "_kill", left.append)  # none: it has not ended
+    monkeypatch.setattr(command, "_PATIENCE", 0.1)
     script = f"while [ ! -e {world.home}/unstuck ]; do sleep 0.05; done"
+
+    def run_stuck() -> None:
+        run(["sh", "-c", script], timeout=0.1)
+
+    yield run_stuck
+    world.set("unstuck")
+    for process in left:
+        process.wait(20)
+
+
+def test_a_program_that_cannot_be_ended_keeps_the_guest_frozen_until_it_has(
+    world: World, stuck: Callable[[], None]
+) -> None:
+    world.guest.start()
     with (
         pytest.raises(StepFailed, match=r"in time.*stays frozen until it has, for 3600 s"),
         world.guest.frozen(world.memory),
     ):
-        run(["sh", "-c", script], timeout=0.1)
+        stuck()
     time.sleep(0.3)
     assert world.verbs() == ["start", "save"]
     world.set("unstuck")
     eventually(lambda: world.verbs() == ["start", "save", "release"])
 
 
-def test_what_another_thread_left_stuck_is_not_let_go_either(
-    world: World, monkeypatch: pytest.MonkeyPatch
+def test_nobody_says_thaw_while_a_program_is_stuck_that_another_thread_ran(
+    world: World, stuck: Callable[[], None]
 ) -> None:
-    monkeypatch.setattr(command, "_kill", lambda _process: False)
     world.guest.start()
-    with pytest.raises(StepFailed, match="stays frozen"), world.guest.frozen(world.memory):
-        with suppress(CommandFailed):
-            run(["sleep", "0.5"], timeout=0.1)
+    with (
+        pytest.raises(StepFailed, match="stays frozen"),
+        world.guest.frozen(world.memory),
+        suppress(CommandFailed),
+    ):
+        stuck()
+    assert world.verbs() == ["start", "save"]
+    world.set("unstuck")
     eventually(lambda: world.verbs() == ["start", "save", "release"])
 
 
 def test_a_program_that_has_ended_after_all_keeps_nothing(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, stuck: Callable[[], None]
 ) -> None:
-    monkeypatch.setattr(command, "_kill", lambda _process: False)
     world.guest.start()
     with world.guest.frozen(world.memory):
         with suppress(CommandFailed):
-            run(["sleep", "0.3"], timeout=0.1)
+            stuck()
+        world.set("unstuck")
         time.sleep(0.5)
     assert world.verbs() == ["start", "save", "release"]
 
