@@ -47,6 +47,12 @@ class Guest(Protocol):
         Raises StepFailed: it did not do so in time (then it goes on), or it is not ckptree's to stop.
         """
 
+    def tidy(self) -> None:
+        """Remove what an interrupted run left beside the guest: RAM that could be resumed, or what bars a restart.
+
+        Changes nothing while a keeper holds the guest. Never raises.
+        """
+
     def start(self, memory: str | None = None) -> None:
         """Start the guest, from the RAM in MEMORY if given, and return when it has been seen running.
 

@@ -71,6 +71,7 @@ def apply(
         return properties.encode_time(clock())
 
     with hands.journal.locked(f"apply by {wish.by}"):
+        hands.guest.tidy()
         # What was just written counts only once a transaction group has taken it in.
         hands.zfs.sync(desired.dataset)
         observation = look()

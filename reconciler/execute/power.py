@@ -37,6 +37,7 @@ def start_guest(
     Raises CkptreeError if it runs already, is not ckptree's to start, or something must be put right first.
     """
     with hands.journal.locked(f"start by {by}"):
+        hands.guest.tidy()
         hands.zfs.sync(desired.dataset)
         draft = _draft(desired, hands, identity, clock)
         state = draft.guest

@@ -105,6 +105,9 @@ class MemoryGuest:
             raise StepFailed("the guest is not ckptree's to stop")
         self._files.guest = GuestState(Running.OFF)
 
+    def tidy(self) -> None:
+        """Leave it as it is: nothing lies beside it."""
+
     def start(self, memory: str | None = None) -> None:
         """Start, from the RAM in MEMORY if given, which is used up by it."""
         if not self.ability.managed or self._files.guest.running is not Running.OFF:

@@ -17,6 +17,7 @@ from reconciler.spec.text import decode
 WRITE_PATHS = ("auto", "pyzfs", "command")
 _KEYS = ("vms", "zfs", "group-wait")
 _LEAST_WAIT = timedelta(seconds=1)
+_LONGEST_WAIT = timedelta(hours=1)  # drivers.guests.client: the longest hold
 _STANDARD_WAIT = timedelta(seconds=60)
 
 
@@ -75,10 +76,15 @@ def _read(root: MappingNode, known: tuple[Finding, ...]) -> HostSettings:
             vms.position, f"{excerpt(vms.text)} is a relative path", "write the whole path"
         )
     wait = reader.scalar(root, "group-wait")
-    group_wait = reader.duration(root, "group-wait", _LEAST_WAIT)
-    if wait is not None and parse_duration(wait.text) is None:
+    group_wait = None
+    if wait is not None and parse_duration(wait.text) is not None:
+        group_wait = reader.duration(root, "group-wait", _LEAST_WAIT)
+    elif wait is not None:
         message = f"{excerpt(wait.text)} is no duration"
         reader.fault(wait.position, message, "write a number with a unit, for example 60s or 2m")
+    if group_wait is not None and group_wait > _LONGEST_WAIT:
+        message = f"{excerpt(wait.text if wait else '')} is longer than any guest is held frozen"
+        reader.fault((wait or root).position, message, "write at most 1h")
     settings = HostSettings(
         vms=None if vms is None else Path(vms.text),
         zfs="auto" if zfs is None else zfs.text,
