@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from reconciler.drivers import command
+from reconciler.drivers.guests.program_file import digest_of
 from reconciler.drivers.guests.qemu_definition import OUR_ID, PID_FILE, Definition
-from reconciler.drivers.guests.qemu_program import digest_of, topology_of
+from reconciler.drivers.guests.qemu_program import topology_of
 from reconciler.errors import CommandFailed, StepFailed
 from reconciler.keeper.child import Child
 from reconciler.keeper.machine import Words

@@ -190,7 +190,6 @@ class Origin:
     current_before: NodeName | None
     again_before: str | None
     position_before: NodeName | None
-    tried: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +206,7 @@ class JournalFacts:
     of nodes whose removal a person allowed. ``intended`` is the step that was last begun. ``stopped`` tells that
     ckptree began to take the guest down and has not seen it running since: it owes it a start. ``gave_up`` is the
     ``current`` whose restore failed, with ``again``, and why. ``origin`` is where the guest was before the link was
-    switched for a restore, as long as it has not been seen running since; ``tried`` once its start was begun.
+    switched for a restore, as long as it has not been seen running since.
     """
 
     exists: bool = False
@@ -341,8 +340,6 @@ def _seen(facts: JournalFacts) -> JournalFacts:
 def _with_intent(facts: JournalFacts, intent: Intended) -> JournalFacts:
     takes_down = intent.step in {TAKE_FROZEN, TAKE_AND_END, STOP}
     facts = replace(facts, intended=intent.step, stopped=facts.stopped or takes_down)
-    if intent.step == START and facts.origin is not None:
-        facts = replace(facts, origin=replace(facts.origin, tried=True))
     if intent.step == DESTROY:
         return replace(facts, destroying=(*facts.destroying, intent.target))
     if intent.step == CLONE and facts.destroying:  # a name that is given anew

@@ -142,7 +142,7 @@ def start_owed(draft: Draft) -> None:
     memory, back = live_memory(draft), _way_back(draft)
     how = "from the memory that was saved" if memory is not None else "from its disks"
     message = f"ckptree stopped the guest and was interrupted; it is started again, {how}"
-    if back is not None and draft.journal.origin is not None and draft.journal.origin.tried:
+    if back is not None and memory is None and _had_memory(draft):
         message = (
             f"the restore of {back.node} was interrupted while the guest was being started; it is taken back to"
             f" {back.branch.name}"
@@ -152,6 +152,12 @@ def start_owed(draft: Draft) -> None:
     else:
         draft.add(replace(start_on_head(draft, head, memory), back=back))
     draft.note(Reason.GUEST_STARTED, message)
+
+
+def _had_memory(draft: Draft) -> bool:
+    """Whether the head was to be started from memory, which is used up or does not fit its disks any more."""
+    node = draft.tree.nodes.get(draft.tree.position) if draft.tree.position is not None else None
+    return node is not None and node.memory is not None and not why_not_resumed(draft, node)
 
 
 def report_not_ready(draft: Draft) -> bool:

@@ -6,9 +6,7 @@ both are found out before anything is done. The work itself is the keeper's (``c
 
 import os
 import re
-from functools import cached_property
-from hashlib import file_digest
-from pathlib import Path
+from functools import cache, cached_property
 
 from reconciler.drivers.command import find, run
 from reconciler.drivers.guests.bhyve_definition import (
@@ -20,6 +18,7 @@ from reconciler.drivers.guests.bhyve_definition import (
 from reconciler.drivers.guests.bhyve_process import answers, find_process
 from reconciler.drivers.guests.client import Kept, Order
 from reconciler.drivers.guests.disk_paths import DiskPaths, names_of
+from reconciler.drivers.guests.program_file import Stamp, digest_of, stamp_of
 from reconciler.errors import CommandFailed
 from reconciler.model.desired import Bhyve, DesiredVm
 from reconciler.model.observed import Ability, GuestState, Running
@@ -126,10 +125,11 @@ class BhyveGuest(Kept):
     def _host_refuses(self) -> str:
         """Why this host's bhyve saves no memory; empty if it does, or if the file's ``mode`` says so."""
         try:
-            usage = run(["bhyvectl"], timeout=_SECONDS, codes=_ANY_CODE)
-        except CommandFailed as error:
+            program = find("bhyvectl")
+            usage = _usage(program, stamp_of(program))
+        except (CommandFailed, OSError) as error:
             return f"bhyvectl cannot be asked: {error}"
-        if "--suspend=" not in usage.stdout + usage.stderr:
+        if "--suspend=" not in usage:
             return "bhyvectl of this host has no --suspend (build world with WITH_BHYVE_SNAPSHOT)"
         options = _sysctl("kern.conftxt")
         if options:
@@ -146,12 +146,13 @@ class BhyveGuest(Kept):
     def _host(self) -> str:
         """The part of the fingerprint that is the host's."""
         system = os.uname()
+        program = digest_of("bhyve") if _has_program("bhyve") else ""
         parts = {
             "os": f"{system.sysname} {system.release}",
             "osreldate": _sysctl("kern.osreldate"),
             "machine": system.machine,
             "cpu": _sysctl("hw.model"),
-            "bhyve": _digest_of("bhyve"),
+            "bhyve": program,
         }
         return ";".join(f"{key}={value.replace(';', ',')}" for key, value in parts.items() if value)
 
@@ -164,17 +165,21 @@ def _has_program(name: str) -> bool:
     return True
 
 
+@cache
+def _usage(path: str, stamp: Stamp) -> str:  # noqa: ARG001 - it may be another program after an upgrade
+    usage = run([path], timeout=_SECONDS, codes=_ANY_CODE)
+    return usage.stdout + usage.stderr
+
+
 def _sysctl(name: str) -> str:
     """The value of NAME, empty where this kernel has none."""
     try:
-        return run(["sysctl", "-n", name], timeout=_SECONDS).stdout.strip()
-    except CommandFailed:
+        program = find("sysctl")
+        return _asked(program, stamp_of(program), name)
+    except (CommandFailed, OSError):
         return ""
 
 
-def _digest_of(program: str) -> str:
-    try:
-        with Path(find(program)).open("rb") as file:
-            return file_digest(file, "sha256").hexdigest()[:16]
-    except OSError:
-        return ""
+@cache
+def _asked(program: str, stamp: Stamp, name: str) -> str:  # noqa: ARG001
+    return run([program, "-n", name], timeout=_SECONDS).stdout.strip()

@@ -12,8 +12,9 @@ from pathlib import Path
 from reconciler.drivers.command import find
 from reconciler.drivers.guests.client import Kept, Order
 from reconciler.drivers.guests.disk_paths import names_of
+from reconciler.drivers.guests.program_file import digest_of
 from reconciler.drivers.guests.qemu_definition import PID_FILE, WHERE, Definition
-from reconciler.drivers.guests.qemu_program import digest_of, topology_of, version_of
+from reconciler.drivers.guests.qemu_program import topology_of, version_of
 from reconciler.errors import CkptreeError
 from reconciler.model.desired import DesiredVm, Qemu
 from reconciler.model.observed import Ability, GuestState, Running
