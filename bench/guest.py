@@ -28,8 +28,8 @@ def main() -> int:
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write every single time there, too"
     )
-    parser.add_argument("--pairs", type=int, default=12, help="captures of each kind (default 12)")
-    parser.add_argument("--turns", type=int, default=6, help="restores of each disk (default 6)")
+    parser.add_argument("--pairs", type=int, default=10, help="captures of each kind (default 10)")
+    parser.add_argument("--turns", type=int, default=5, help="restores of each disk (default 5)")
     parser.add_argument(
         "--data", type=int, default=512, help="MiB of data on each disk (default 512)"
     )

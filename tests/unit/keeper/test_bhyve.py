@@ -358,7 +358,7 @@ def test_a_bhyvectl_that_hangs_after_it_asked_loses_nothing(
     real = (world.programs / "bhyvectl").rename(world.programs / "bhyvectl.real")
     hanging = world.programs / "bhyvectl"
     hanging.write_text(
-        f'#!/bin/sh\n{real.parent}/real/bhyvectl "$@"\ncase "$*" in *suspend*) exec sleep 9;; esac\n'
+        f'#!/bin/sh\n{real.parent}/real/bhyvectl "$@"\ncase "$*" in *suspend*) exec sleep 60;; esac\n'
     )
     (world.programs / "real").mkdir()
     text = real.read_text().replace(
@@ -369,7 +369,7 @@ def test_a_bhyvectl_that_hangs_after_it_asked_loses_nothing(
             path.write_text(content)
         path.chmod(0o755)
     with pytest.raises(StepFailed, match="did not end in time"):
-        machine.save(world.memory, 1.0)
+        machine.save(world.memory, 4.0)
     eventually(lambda: len(world.launches()) == 2)
     assert world.launches()[1].startswith("-r ")
     assert world.counts()
