@@ -48,9 +48,10 @@ class Guest(Protocol):
         """
 
     def tidy(self) -> None:
-        """Remove what an interrupted run left beside the guest: RAM that could be resumed, or what bars a restart.
+        """Let what an interrupted run has begun come to its end, and remove what it left beside the guest.
 
-        Changes nothing while a keeper holds the guest. Never raises.
+        That is RAM that something could resume, or what bars a restart; nothing while a keeper holds the guest. Never
+        raises.
         """
 
     def start(self, memory: str | None = None) -> None:

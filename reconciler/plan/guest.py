@@ -128,7 +128,17 @@ def sweep_memory(draft: Draft) -> None:
 
 def start_owed(draft: Draft) -> None:
     """Start the guest again that ckptree stopped before it was interrupted."""
-    head = draft.tree.head
+    head, state = draft.tree.head, draft.guest
+    if (
+        draft.journal.stopped
+        and draft.observation.ability.managed
+        and state.running is Running.UNKNOWN
+    ):
+        draft.wait(
+            Reason.GUEST_RUNNING,
+            f"ckptree stopped the guest, and it cannot be told whether it runs again ({state.proof})",
+            resolve=f"run 'ckptree apply {draft.desired.vm}' again when that is known",
+        )
     if not draft.owes_start or head is None or draft.link_stays_moved:
         return
     if draft.observation.missing_disks:

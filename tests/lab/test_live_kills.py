@@ -16,7 +16,7 @@ from tests.lab.live import QEMU, SUSPEND, Kind, Live, until
 
 SHARE: dict[str, list[Kind]] = {"2.3": [QEMU], "2.1": [SUSPEND]}
 KINDS = SHARE[os.environ["CKPTREE_LAB_ZFS"]]
-TRIES = int(os.environ.get("CKPTREE_KILLS", "6"))
+TRIES = int(os.environ.get("CKPTREE_KILLS", "4"))
 _MOST = 120  # places: more than any plan here has
 
 

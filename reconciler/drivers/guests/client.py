@@ -11,7 +11,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -247,7 +247,11 @@ class Kept:
             raise StepFailed(self._lost(str(error))) from error
 
     def tidy(self) -> None:
-        """Do nothing: nothing of a keeper's lies where anything but a keeper would find it."""
+        """Wait for a keeper that is still at work for a caller that is gone, no longer than that work may take."""
+        deadline = time.monotonic() + BASE_SECONDS
+        with suppress(StepFailed):
+            while (self._heard() or {}).get("doing") and time.monotonic() < deadline:
+                time.sleep(_LOOK_SECONDS)
 
     def _spawn(self) -> None:
         """Start a keeper; raises StepFailed with its words."""

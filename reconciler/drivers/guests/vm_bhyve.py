@@ -89,6 +89,7 @@ class VmBhyveGuest(BhyveGuest):
 
     def tidy(self) -> None:
         """Remove the fence and the links of an interrupted start or save as the contract says."""
+        super().tidy()
         if self._lock_holder() is None:
             Loop(self._guest, self._home, lambda _: None).tidy()
 
