@@ -119,6 +119,18 @@ def test_a_guest_that_is_being_started_is_neither_on_nor_off(guest: Guest) -> No
     assert "busy ('start')" in state.proof
 
 
+def test_a_keeper_at_work_for_a_caller_that_is_gone_is_waited_for(guest: Guest) -> None:
+    """Or the run after one that was killed would find the guest neither on nor off, or the keeper busy."""
+    looks = iter(["start", "start", ""])
+
+    def answer(_: dict[str, object]) -> bytes:
+        return as_json(ok=True, home=guest._order.home, running=None, doing=next(looks))
+
+    with keeper(guest, answer) as asked:
+        guest.tidy()
+    assert len(asked) == 3 + 1, "until it has nothing to do, and the end of the test"
+
+
 def test_the_time_for_a_save_grows_with_the_ram(guest: Guest) -> None:
     with keeper(guest, lambda _: as_json(ok=True)) as asked, guest.frozen("/m.ckp"):
         pass
