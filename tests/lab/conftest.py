@@ -19,6 +19,9 @@ _ONLY_ON = {
     "test_vm_bhyve_guest.py": "2.3",
     "test_vm_bhyve_init.py": "2.3",
     "test_group.py": "2.3",
+    "test_killed_restore.py": "2.3",
+    "test_killed_capture.py": "2.1",
+    "test_killed_group.py": "2.1",
     "test_doubles.py": "2.1",
 }
 collect_ignore = [

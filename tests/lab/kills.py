@@ -16,6 +16,9 @@ from reconciler.cli.main import run
 from reconciler.drivers.journal import FileJournal
 from reconciler.model.journal import Done, Failed, JournalRecord, Switched
 
+MOST_PLACES = 200
+"""More than any plan of these tests has."""
+
 
 def killed_at(place: int, arguments: Sequence[str]) -> bool:
     """Run the command ARGUMENTS and kill it at the PLACE-th place; tells whether it came so far."""

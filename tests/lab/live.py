@@ -95,6 +95,22 @@ class Live(Operator):
         wrapper.write_text(_FAILS_ONCE.format(program=program, flag=_FLAG))
         wrapper.chmod(0o755)
 
+    @classmethod
+    def counting(cls, home: str, folder: Path, kind: Kind) -> Iterator["Live"]:
+        """A guest that runs and counts, and is switched off at the end; its document lies below FOLDER."""
+        documents = folder / "vms"
+        documents.mkdir()
+        live = cls(home, documents, kind)
+        live.make()
+        live.start()
+        yield live
+        live.end()
+
+    @property
+    def applying(self) -> list[str]:
+        """The arguments of `ckptree apply`, for whoever runs it in a way of its own."""
+        return ["--vms", str(self.folder), "--zfs", self.write_path, "apply"]
+
     def make(self, *, button: bool = False) -> None:
         """Make the home, the disk and, where there is one, the definition."""
         self.document_of("")

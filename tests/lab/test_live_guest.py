@@ -20,13 +20,7 @@ TREE = "base:\n  checkpoints:\n    next:"
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.name)
 def live(request: pytest.FixtureRequest, pool: str, tmp_path: Path) -> Iterator[Live]:
-    """A running guest, counting."""
-    vm = Live(f"{pool}/web", tmp_path / "vms", request.param)
-    vm.folder.mkdir()
-    vm.make()
-    vm.start()
-    yield vm
-    vm.end()
+    yield from Live.counting(f"{pool}/web", tmp_path, request.param)
 
 
 def test_the_life_of_a_guest_and_its_checkpoints(live: Live) -> None:
