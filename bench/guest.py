@@ -19,6 +19,8 @@ from bench.vm import FILLED, MIB, RAM, Vm, execute, pool
 _POOL = "bench"
 _SIZES = (1 << 30, 16 << 30)
 _PARENT = f"{_POOL}/vm"
+# Not more than the lab's /tmp can hold: ZFS would wait for ever for a write that fails below it.
+_POOL_SIZE = 3584 * MIB
 _BEGAN = time.monotonic()
 
 
@@ -31,7 +33,7 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=10, help="captures of each kind (default 10)")
     parser.add_argument("--turns", type=int, default=5, help="restores of each disk (default 5)")
     parser.add_argument(
-        "--data", type=int, default=512, help="MiB of data on each disk (default 512)"
+        "--data", type=int, default=256, help="MiB of data on each disk (default 256)"
     )
     wanted = parser.parse_args()
     if "CKPTREE_LAB_ZFS" not in os.environ:
@@ -48,7 +50,7 @@ def main() -> int:
 
 
 def _measure(folder: Path, pairs: int, turns: int, data: int) -> Figures:
-    with pool(_POOL, folder, 32 << 30) as mountpoint:
+    with pool(_POOL, folder, _POOL_SIZE) as mountpoint:
         execute("zfs", "create", _PARENT)
         small, large = (
             Vm(name, _PARENT, mountpoint / "vm", folder, size, data * MIB)
@@ -102,6 +104,7 @@ def _pair(vm: Vm, number: int) -> Pair:
     bare.checkpoint(vm.monitor, f"{vm.branch}@bare{number}", folder, own)
     taken = _downtime(vm.monitor, mark)
     vm.prove()
+    _say(f"    {ckptree.whole:.3f} s and {taken.whole:.3f} s")
     return Pair(ckptree, taken)
 
 
@@ -116,8 +119,12 @@ def _turn(small: Vm, large: Vm, number: int) -> tuple[Restored, Restored]:
     """Restore both, every other time the large one first: what comes second may find things as the first left them."""
     if number % 2:
         second = _restore(large, number)
-        return _restore(small, number), second
-    return _restore(small, number), _restore(large, number)
+        first = _restore(small, number)
+    else:
+        first = _restore(small, number)
+        second = _restore(large, number)
+    _say(f"    {first.standing:.3f} s and {second.standing:.3f} s")
+    return first, second
 
 
 def _restore(vm: Vm, number: int) -> Restored:
