@@ -35,7 +35,7 @@ def test_4_5_a_capture_killed_at_every_boundary(live: Live) -> None:
             break
     else:
         pytest.fail("the plan has no end")
-    assert place > 8
+    assert place >= 6
     # What was taken around the kills is still exact.
     for name in (nodes[0], nodes[len(nodes) // 2]):
         live.document_of(_chain(nodes), f"current: {name}", f"restore: {{again: {name}}}")

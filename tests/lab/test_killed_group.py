@@ -32,7 +32,7 @@ def test_4_5_a_group_capture_killed_at_every_boundary(shop: Shop) -> None:
             break
     else:
         pytest.fail("the plan has no end")
-    assert place > 20
+    assert place >= 12
 
 
 def _chain(nodes: list[str]) -> str:
