@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import median
 
 MOST_DOWNTIME = 1.10  # of what the same work takes bare
@@ -33,9 +33,14 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """One restore: seconds from the guest's STOP until the restored guest ran, and of the whole `ckptree apply`."""
+    """One restore: seconds from the guest's STOP until the restored guest ran, and of the whole `ckptree apply`.
+
+    STANDING has three parts: SAVING until the old QEMU ends, STARTING until the new one reads RAM, and the rest.
+    """
 
     standing: float
+    saving: float
+    starting: float
     apply: float
 
 
@@ -88,8 +93,8 @@ class Figures:
             "",
             f"Restore with memory: {self.data} MiB of data on each disk, the rest is holes; {len(self.restores)} turns",
             _head("min", "median", "max"),
-            _row(f"{small}: STOP until running", [one.standing for one, _ in self.restores]),
-            _row(f"{large}: STOP until running", [one.standing for _, one in self.restores]),
+            *_standing(small, [one for one, _ in self.restores]),
+            *_standing(large, [one for _, one in self.restores]),
             _row(f"{small}: whole apply", [one.apply for one, _ in self.restores]),
             _row(f"{large}: whole apply", [one.apply for _, one in self.restores]),
             _row(
@@ -120,8 +125,8 @@ class Figures:
                 "filled": self.filled << 20,
                 "pairs": [
                     {
-                        "ckptree": {"whole": pair.ckptree.whole, "saving": pair.ckptree.saving},
-                        "bare": {"whole": pair.bare.whole, "saving": pair.bare.saving},
+                        "ckptree": asdict(pair.ckptree),
+                        "bare": asdict(pair.bare),
                         "ratio": pair.ratio,
                     }
                     for pair in self.pairs
@@ -135,12 +140,8 @@ class Figures:
                 "disks": [
                     {
                         "size": size,
-                        "standing": [turn[number].standing for turn in self.restores],
-                        "apply": [turn[number].apply for turn in self.restores],
-                        "copy": {
-                            "bytes": self.copies[number].bytes,
-                            "plain": self.copies[number].plain,
-                        },
+                        "restores": [asdict(turn[number]) for turn in self.restores],
+                        "copy": asdict(self.copies[number]),
                     }
                     for number, size in enumerate(self.sizes)
                 ],
@@ -154,6 +155,16 @@ class Figures:
 
 def _head(*names: str) -> str:
     return " " * (_WIDTH + 2) + "".join(f"{name:>9}  " for name in names).rstrip()
+
+
+def _standing(name: str, restores: Sequence[Restored]) -> tuple[str, ...]:
+    reading = [one.standing - one.saving - one.starting for one in restores]
+    return (
+        _row(f"{name}: STOP until running", [one.standing for one in restores]),
+        _row("  of this, RAM and snapshot kept", [one.saving for one in restores]),
+        _row("  of this, link switched and QEMU started", [one.starting for one in restores]),
+        _row("  of this, RAM read", reading),
+    )
 
 
 def _row(name: str, values: Sequence[float], unit: str = " s") -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench import bare
 from bench.figures import Copied, Downtime, Figures, Pair, Restored
-from bench.monitor import Monitor, Unmeasured
+from bench.monitor import Event, Monitor, Unmeasured
 from bench.vm import FILLED, MIB, RAM, Vm, execute, pool
 
 _POOL = "bench"
@@ -111,7 +111,7 @@ def _pair(vm: Vm, number: int) -> Pair:
 def _downtime(monitor: Monitor, mark: int) -> Downtime:
     resumed = monitor.expect("RESUME", mark)
     saved = monitor.expect("MIGRATION", mark, status="completed")
-    stopped = next(event for event in monitor.since(mark) if event.name == "STOP")
+    stopped = _first(monitor, mark, "STOP")
     return Downtime(resumed.when - stopped.when, saved.when - stopped.when)
 
 
@@ -123,7 +123,7 @@ def _turn(small: Vm, large: Vm, number: int) -> tuple[Restored, Restored]:
     else:
         first = _restore(small, number)
         second = _restore(large, number)
-    _say(f"    {first.standing:.3f} s and {second.standing:.3f} s")
+    _say(f"    {_told(first)} and {_told(second)}")
     return first, second
 
 
@@ -134,9 +134,27 @@ def _restore(vm: Vm, number: int) -> Restored:
     mark = vm.monitor.mark()
     seconds = vm.ckptree("apply")
     resumed = vm.monitor.expect("RESUME", mark)
-    stopped = next(event for event in vm.monitor.since(mark) if event.name == "STOP")
     vm.prove(resumed=True)
-    return Restored(resumed.when - stopped.when, seconds)
+    stopped, ended = (_first(vm.monitor, mark, name) for name in ("STOP", "SHUTDOWN"))
+    read = vm.monitor.expect("MIGRATION", mark, status="setup")
+    return Restored(
+        standing=resumed.when - stopped.when,
+        saving=ended.when - stopped.when,
+        starting=read.when - ended.when,
+        apply=seconds,
+    )
+
+
+def _told(one: Restored) -> str:
+    reading = one.standing - one.saving - one.starting
+    return f"{one.standing:.3f} s ({one.saving:.3f} + {one.starting:.3f} + {reading:.3f})"
+
+
+def _first(monitor: Monitor, mark: int, name: str) -> Event:
+    for event in monitor.since(mark):
+        if event.name == name:
+            return event
+    raise Unmeasured(f"QEMU did not tell of {name}")
 
 
 def _copied(vm: Vm) -> Copied:
