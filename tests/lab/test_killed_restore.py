@@ -14,7 +14,7 @@ import pytest
 from tests.lab.kills import MOST_PLACES, killed_after, killed_at
 from tests.lab.live import QEMU, Live
 
-TRIES = int(os.environ.get("CKPTREE_KILLS", "4"))
+TRIES = int(os.environ.get("CKPTREE_KILLS", "2"))
 TREE = "a:\n  checkpoints:\n    b:"
 
 

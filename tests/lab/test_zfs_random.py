@@ -16,7 +16,7 @@ from tests.lab.zfs_world import Pool, RealWorld
 from tests.unit.zfs.operations import Draw, Operation, apply, comparable, guids
 from tests.unit.zfs.world import MemoryWorld, look
 
-DEFAULT = {"pyzfs": 200, "command": 80}  # a few minutes in the lab; thousands are for a night
+DEFAULT = {"pyzfs": 150, "command": 60}  # a few minutes in the lab; thousands are for a night
 SEQUENCE = 125  # operations on one pool, before the next seed starts on a new one
 STRIDE = 8  # operations between two comparisons of everything
 
