@@ -21,7 +21,6 @@ _ONLY_ON = {
     "test_group.py": "2.3",
     "test_killed_restore.py": "2.3",
     "test_killed_capture.py": "2.1",
-    "test_killed_group.py": "2.1",
     "test_doubles.py": "2.1",
 }
 collect_ignore = [
