@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 from reconciler.contracts.files import Files
-from reconciler.contracts.guest import Guest
+from reconciler.contracts.guest import Guest, Hold
 from reconciler.contracts.journal import Journal
 from reconciler.contracts.zfs import Zfs
 from reconciler.errors import ObservationFailed
@@ -18,7 +18,6 @@ from reconciler.model.observed import Gap, Reading
 from reconciler.model.properties import HOLD
 from reconciler.model.steps import Ref, SnapshotRef
 from reconciler.names import Dataset, Snapshot
-from reconciler.simulate.guest import MemoryGuest, MemoryHold
 from reconciler.simulate.host import MemoryFiles
 from reconciler.simulate.zfs import MemoryZfs
 
@@ -144,14 +143,14 @@ class FragileFiles:
 class FragileGuest:
     """The guest behind a fuse. Whoever froze it may die: then its keeper lets it go on."""
 
-    def __init__(self, guest: MemoryGuest, fuse: Fuse) -> None:
+    def __init__(self, guest: Guest, fuse: Fuse) -> None:
         self._guest, self._fuse = guest, fuse
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - the rest of Guest
         return getattr(self._guest, name)
 
     @contextmanager
-    def frozen(self, memory: str) -> Iterator[MemoryHold]:
+    def frozen(self, memory: str) -> Iterator[Hold]:
         self._fuse.tick()
         with self._guest.frozen(memory) as hold:
             self._fuse.tick()
@@ -193,7 +192,7 @@ class FragileJournal:
 def fragile(
     zfs: MemoryZfs,
     files: MemoryFiles,
-    guest: MemoryGuest,
+    guest: Guest,
     journal: Journal,
     fuse: Fuse,
     blind_to: str | None = None,

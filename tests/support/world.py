@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import cast
 
 from reconciler.contracts.perform import Place
+from reconciler.drivers.guests.unmanaged import UnmanagedGuest
 from reconciler.execute.apply import Result, Wish, apply
 from reconciler.execute.executor import Hands
 from reconciler.model.desired import DesiredNode, DesiredVm, SourcePosition, VolumeDisk
@@ -123,8 +124,14 @@ class World:
 
     def hands(self, fuse: Fuse | None = None) -> Hands:
         fuse = Fuse() if fuse is None else fuse
+        managed = self.guest.ability.managed
         zfs, files, guest, journal = fragile(
-            self.zfs, self.files, self.guest, self.journal, fuse, self.blind_to
+            self.zfs,
+            self.files,
+            self.guest if managed else UnmanagedGuest(desired({})),
+            self.journal,
+            fuse,
+            self.blind_to,
         )
         return Hands(zfs, files, guest, journal, Place(VM, HOME, f"/{HOME}"))
 

@@ -28,8 +28,8 @@ class UnmanagedGuest:
         return Ability()
 
     def state(self) -> GuestState:
-        """Tell that it is not known."""
-        return GuestState(Running.UNKNOWN, self._not_ours())
+        """Tell that nothing of ckptree's runs; who uses the disks counts as the guest (``observe.observer``)."""
+        return GuestState(Running.OFF)
 
     @contextmanager
     def frozen(self, memory: str) -> Iterator[Hold]:

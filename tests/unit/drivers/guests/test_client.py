@@ -201,7 +201,7 @@ def test_a_guest_of_nobodys_is_left_alone() -> None:
     guest = UnmanagedGuest(desired)
     assert guest.name == "none"
     assert not guest.probe().managed
-    assert guest.state().running is Running.UNKNOWN
+    assert guest.state().running is Running.OFF, "whether it runs is told by who uses its disks"
     with pytest.raises(StepFailed, match="not ckptree's to stop and start"):
         guest.start()
     with pytest.raises(StepFailed, match="not ckptree's to stop and start"):
