@@ -30,8 +30,8 @@ from reconciler.render.style import Style
 
 if TYPE_CHECKING:
     from reconciler.drivers.zfs.choose import Choice
-    from reconciler.spec.host import HostSettings
     from reconciler.spec.load import Loaded
+    from reconciler.spec.settings import HostSettings
 
 _WIDTH_OF_A_FILE = 100
 

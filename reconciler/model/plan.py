@@ -82,6 +82,18 @@ class Approval:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Restraint:
+    """What a plan must not do now, and why, in words that end a sentence; an empty text holds nothing back.
+
+    REMOVALS: nothing is retired or destroyed, and no state is discarded, whatever the file says. AGEING: nothing is
+    retired or destroyed because of its age alone (grace, expiry), as the clock cannot be trusted.
+    """
+
+    removals: str = ""
+    ageing: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What is to be done for one VM.
 

@@ -1,6 +1,5 @@
 """The host's own settings, ``ckptree.yaml``: all optional, and as strictly read as the VM documents."""
 
-from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,6 +10,7 @@ from reconciler.spec.findings import Finding, SpecInvalid, excerpt
 from reconciler.spec.parse import parse
 from reconciler.spec.read import Reader
 from reconciler.spec.scalars import parse_duration
+from reconciler.spec.settings import HostSettings
 from reconciler.spec.syntax import MappingNode, empty
 from reconciler.spec.text import decode
 
@@ -19,18 +19,6 @@ _KEYS = ("vms", "zfs", "group-wait")
 _LEAST_WAIT = timedelta(seconds=1)
 _LONGEST_WAIT = timedelta(hours=1)  # drivers.guests.client: the longest hold
 _STANDARD_WAIT = timedelta(seconds=60)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostSettings:
-    """VMS is the place of the VM documents, ZFS the way in which ZFS is written (one of WRITE_PATHS).
-
-    GROUP_WAIT is how long a frozen guest waits for the others of its group.
-    """
-
-    vms: Path | None = None
-    zfs: str = "auto"
-    group_wait: timedelta = _STANDARD_WAIT
 
 
 def load_settings(path: Path | None) -> HostSettings:

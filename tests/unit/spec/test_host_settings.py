@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.spec.findings import SpecInvalid
-from reconciler.spec.host import HostSettings, load_settings
+from reconciler.spec.host import load_settings
+from reconciler.spec.settings import HostSettings
 
 
 def settings(folder: Path, text: str) -> HostSettings:
