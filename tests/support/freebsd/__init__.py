@@ -1,0 +1,1 @@
+"""What stands for FreeBSD in the tests of the service files."""
