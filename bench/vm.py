@@ -24,8 +24,8 @@ from tests.guest.image import (
 )
 
 MIB = 1 << 20
-RAM = 64  # MiB
-FILLED = 32  # MiB of it with what cannot be compressed; the rest is zero
+RAM = 256  # MiB: a small guest that is real; below that the fixed cost of emulated programs is what is measured
+FILLED = 128  # MiB of it with what cannot be compressed; the rest is zero
 _FILLED_FROM = 0x1000000  # an address that the guest's program does not use
 _SECONDS = 300.0
 

@@ -13,6 +13,7 @@ AUTOMATIC_PREFIX = "auto-"
 """Names of automatic nodes begin so; an operator's own nodes may not."""
 
 _LONGEST_DATASET = 255  # zfs(8): MAXNAMELEN with the terminator, the snapshot part included
+_SCHEDULED = re.compile(r"auto-[0-9]{8}T[0-9]{6}Z(-[0-9]+)?")
 _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _COMPONENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.: -]*")
 _BRANCH = re.compile(r"b-([1-9][0-9]*)")
@@ -58,6 +59,11 @@ class NodeName(_Name):
     def automatic(self) -> bool:
         """Whether ckptree made this node by itself (before a restore, by a schedule)."""
         return self.startswith(AUTOMATIC_PREFIX)
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether it is an automatic node that was taken where the guest is, as time passed, and not for a restore."""
+        return _SCHEDULED.fullmatch(self) is not None
 
 
 class Dataset(_Name):

@@ -11,5 +11,11 @@ VMS = PREFIX / "ckptree" / "vms.d"
 CONFIG = PREFIX / "ckptree" / "ckptree.yaml"
 """The host's own settings; need not exist."""
 
+STATE = Path("/var/lib/ckptree" if sys.platform.startswith("linux") else "/var/db/ckptree")
+"""The copy of the repository that the documents come from; may be deleted, the repository has all of it."""
+
 RUN = Path("/var/run/ckptree")
 """The sockets of the keepers, one for each guest that runs; empty after a boot."""
+
+SOCKET = RUN / "daemon.socket"
+"""The socket on which the daemon shows what it does; a keeper's ends in ``.sock``, whatever its VM is called."""

@@ -2,10 +2,13 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from reconciler import paths
 from reconciler.cli.session import Session, exit_code_of, now
 from reconciler.errors import CkptreeError, ExitCode
 from reconciler.model.actions import Action
@@ -13,6 +16,11 @@ from reconciler.model.desired import DesiredVm
 from reconciler.model.plan import Plan
 from reconciler.names import VmName
 from reconciler.plan.document import SavedPlan, read_plan_document
+
+if TYPE_CHECKING:
+    from reconciler.execute.apply import Result, Wish
+
+_TO_TELL = 30.0  # seconds for the program that is told of revisions
 
 
 @click.command("apply")
@@ -44,6 +52,8 @@ def command(session: Session, what: tuple[str, ...], confirm: bool, as_json: boo
         left.update(more)
         failed = failed or broken or late
     plans = tuple(left.values())
+    if not what:
+        _note_revision(session, vms, left)
     if as_json:
         click.echo(plan_document(plans), nl=False)
     elif remaining := tuple(plan for plan in plans if plan.actions or plan.conditions):
@@ -82,7 +92,17 @@ def apply_one(
     quiet: bool = False,
 ) -> Plan:
     """Apply one VM with progress on stdout; gives what is left to do."""
-    from reconciler.execute.apply import Wish, apply
+    from reconciler.execute.apply import Wish
+
+    wish = Wish(by=session.by, confirm=confirm, purge=purge, saved=saved)
+    return apply_wish(session, desired, wish, quiet=quiet).left
+
+
+def apply_wish(
+    session: Session, desired: DesiredVm, wish: "Wish", *, quiet: bool = False
+) -> "Result":
+    """Apply one VM as WISH says, in the host's windows, with progress on stdout."""
+    from reconciler.execute.apply import apply
     from reconciler.render.progress import done_line, progress_line
 
     style = session.style
@@ -92,11 +112,29 @@ def apply_one(
             click.echo(progress_line(desired.vm, desired.dataset, action, style))
             sys.stdout.flush()
 
-    wish = Wish(by=session.by, confirm=confirm, purge=purge, saved=saved)
+    wish = replace(wish, restraint=session.restraint, windows=session.settings.windows)
     result = apply(desired, session.hands(desired), session.identity, now, wish, progress)
     if not quiet:
         click.echo(done_line(result.done))
-    return result.left
+    return result
+
+
+def _note_revision(session: Session, vms: Sequence[DesiredVm], left: dict[VmName, Plan]) -> None:
+    """Note what became of the revision on this host, where the documents are of one; a daemon does so by itself."""
+    from reconciler.daemon.client import presence
+    from reconciler.render.revision_view import outcome
+
+    revision = next((vm.revision for vm in vms), None)
+    if revision is None or presence(paths.SOCKET) is not None:
+        return
+    failures = {str(vm.vm): "it could not be applied" for vm in vms if vm.vm not in left}
+    faults = [str(finding) for finding in session.loaded.findings]
+    ledger = session.repository.ledger
+    try:
+        ledger.note(revision, *outcome(tuple(left.values()), failures, faults))
+    except CkptreeError as error:
+        click.echo(f"ckptree: {error}", err=True)
+    ledger.close(_TO_TELL)
 
 
 def _saved_plans(session: Session, what: Sequence[str]) -> dict[VmName, SavedPlan] | None:

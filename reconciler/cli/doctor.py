@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass
 
 import click
 
-from reconciler.cli.session import Observed, Session
+from reconciler.cli.session import Session
+from reconciler.daemon.host import Observed
 from reconciler.errors import CkptreeError, ExitCode
 
 
@@ -24,7 +25,7 @@ class Check:
 @click.pass_obj
 def command(session: Session, as_json: bool) -> ExitCode:
     """Check this host: the way ZFS is written, the documents, and every home. Exit code 1 if something is not well."""
-    checks = [*_host(session), *_documents(session)]
+    checks = [*_settings(session), *_host(session), *_documents(session)]
     if all(check.well for check in checks):
         checks += _homes(session)
     if as_json:
@@ -38,6 +39,18 @@ def command(session: Session, as_json: bool) -> ExitCode:
             if check.hint:
                 click.echo(f"{'':<{width + 6}}{check.hint}")
     return ExitCode.NOTHING_TO_DO if all(check.well for check in checks) else ExitCode.ERROR
+
+
+def _settings(session: Session) -> list[Check]:
+    """Check the settings, without which there is nothing else to check: their faults end the command."""
+    source = session.source
+    problem = source.problem
+    checks = [Check("settings", True, f"documents from {source.place}")]
+    if problem:
+        checks.append(Check("source", False, problem, "put it right, then run 'ckptree fetch'"))
+    elif source.revision is not None:
+        checks.append(Check("source", True, f"revision {source.revision[:12]} is in force"))
+    return checks
 
 
 def _host(session: Session) -> list[Check]:

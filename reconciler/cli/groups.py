@@ -1,18 +1,17 @@
 """What `plan` and `apply` have in common about groups: which are whole among the VMs named, and how they are told."""
 
 from collections.abc import Callable, Container, Sequence
-from dataclasses import replace
 
 import click
 
-from reconciler.cli.session import Observed, Session, now
+from reconciler.cli.session import Session, now
+from reconciler.daemon.host import Observed
 from reconciler.errors import CkptreeError
-from reconciler.model.actions import Action, Capture
+from reconciler.model.actions import Action
 from reconciler.model.desired import DesiredVm
-from reconciler.model.plan import Plan, Reason
+from reconciler.model.plan import Plan
 from reconciler.names import VmName
-from reconciler.plan.document import with_digest
-from reconciler.plan.group import groups_of, plan_group
+from reconciler.plan.group import groups_of, joined, plan_group
 
 
 def with_groups(
@@ -21,10 +20,13 @@ def with_groups(
     """Show in PLANS, made of OBSERVED, the captures of the groups that `apply` would take with them."""
     by_name = {one.desired.vm: one for one in observed}
     shown = {plan.vm: plan for plan in plans}
+    windows = session.settings.windows
     for group, members in _whole(session, by_name):
-        planned = plan_group(group, [(vm, by_name[vm.vm].observation) for vm in members], now())
+        planned = plan_group(
+            group, [(vm, by_name[vm.vm].observation) for vm in members], now(), windows
+        )
         for part in planned.plans if planned.ready else ():
-            shown[part.vm] = _joined(shown[part.vm], part)
+            shown[part.vm] = joined(shown[part.vm], part)
     return tuple(shown[plan.vm] for plan in plans)
 
 
@@ -53,7 +55,14 @@ def take_groups(
         hands = [Member(vm, session.hands(vm)) for vm in members]
         try:
             planned = capture_together(
-                group, hands, session.identity, now, session.by, bound, progress
+                group,
+                hands,
+                session.identity,
+                now,
+                session.by,
+                bound,
+                progress,
+                windows=session.settings.windows,
             )
         except CkptreeError as error:
             click.echo(f"ckptree: group {group}: {error}", err=True)
@@ -74,14 +83,3 @@ def _whole(session: Session, chosen: Container[VmName]) -> list[tuple[str, tuple
         for group, members in found.items()
         if all(vm.vm in chosen for vm in members)
     ]
-
-
-def _joined(plan: Plan, part: Plan) -> Plan:
-    taken = [action for action in part.actions if isinstance(action, Capture)]
-    waiting = {node.name for action in taken for node in action.nodes}
-    conditions = tuple(
-        condition
-        for condition in plan.conditions
-        if not (condition.reason is Reason.GROUP_PENDING and condition.node in waiting)
-    )
-    return with_digest(replace(plan, actions=(*plan.actions, *taken), conditions=conditions))

@@ -18,18 +18,19 @@ from typing import TYPE_CHECKING, Literal, cast
 import click
 
 from reconciler import paths
-from reconciler.contracts.journal import Journal
-from reconciler.contracts.perform import Place
+from reconciler.daemon.host import Host, Observed
 from reconciler.errors import CkptreeError, ExitCode
 from reconciler.execute.executor import Hands
 from reconciler.model.desired import DesiredVm
-from reconciler.model.observed import HostIdentity, Observation
-from reconciler.model.plan import Plan
+from reconciler.model.observed import HostIdentity
+from reconciler.model.plan import Plan, Restraint
 from reconciler.names import Dataset
 from reconciler.render.style import Style
 
 if TYPE_CHECKING:
     from reconciler.drivers.zfs.choose import Choice
+    from reconciler.source.contract import Source
+    from reconciler.source.repository import GitSource
     from reconciler.spec.load import Loaded
     from reconciler.spec.settings import HostSettings
 
@@ -45,15 +46,6 @@ class Options:
     zfs: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """One VM: its document, the hands for it, and what was observed."""
-
-    desired: DesiredVm
-    hands: Hands
-    observation: Observation
-
-
 class Session:
     """One run of the command."""
 
@@ -63,21 +55,74 @@ class Session:
     @cached_property
     def settings(self) -> "HostSettings":
         """The host's own settings."""
+        return self.read_settings()
+
+    def read_settings(self) -> "HostSettings":
+        """Read the host's own settings anew; raises CkptreeError."""
         from reconciler.spec.host import load_settings
 
         return load_settings(self._options.config)
 
+    def open_source(self, settings: "HostSettings") -> "Source":
+        """Open where the VM documents come from: --vms, or what SETTINGS say."""
+        from reconciler.source.directory import DirectorySource
+        from reconciler.source.ledger import Ledger
+        from reconciler.source.repository import GitSource
+        from reconciler.source.teller import CommandTeller
+
+        if self._options.vms is not None or settings.source is None:
+            return DirectorySource(self._options.vms or settings.vms or paths.VMS)
+        ledger = Ledger(paths.STATE, now, CommandTeller(settings.notify.revision))
+        return GitSource(settings.source, paths.STATE, ledger)
+
+    @property
+    def asked_path(self) -> Path | None:
+        """Where the VM documents are, if --vms says it."""
+        return self._options.vms
+
+    @cached_property
+    def source(self) -> "Source":
+        """Where the VM documents come from."""
+        return self.open_source(self.settings)
+
+    @property
+    def restraint(self) -> Restraint:
+        """What must not be done now with the documents that were read."""
+        return self.source.restraint_of(next((vm.revision for vm in self.loaded.vms), None))
+
+    @property
+    def repository(self) -> "GitSource":
+        """The repository that the VM documents come from; raises CkptreeError if they come from elsewhere."""
+        from reconciler.source.repository import GitSource
+
+        source = self.source
+        if not isinstance(source, GitSource):
+            raise CkptreeError(
+                f"the documents come from {source.place} and not from a repository (write 'source:' in ckptree.yaml)"
+            )
+        return source
+
     @cached_property
     def vms_path(self) -> Path:
-        """Where the VM documents are."""
-        return self._options.vms or self.settings.vms or paths.VMS
+        """Where the VM documents are; raises CkptreeError if they were not fetched yet."""
+        path = self.source.path
+        if path is None:
+            problem = f": {self.source.problem}" if self.source.problem else ""
+            raise CkptreeError(
+                f"nothing of {self.source.place} is in force yet{problem} (run 'ckptree fetch')"
+            )
+        return path
 
     @cached_property
     def loaded(self) -> "Loaded":
         """The documents; faults are told on stderr, once."""
-        from reconciler.spec.load import load_path
+        from reconciler.spec.load import load_path, of_revision
 
+        revision = self.source.revision
         loaded = load_path(self.vms_path)
+        while revision != (after := self.source.revision):  # another one came while it was read
+            revision, loaded = after, load_path(self.vms_path)
+        loaded = of_revision(loaded, revision)
         for finding in loaded.findings:
             click.echo(str(finding), err=True)
         return loaded
@@ -96,6 +141,15 @@ class Session:
         from reconciler.drivers.identity import this_host
 
         return this_host()
+
+    @cached_property
+    def host(self) -> Host:
+        """This host, ready to be observed and worked on."""
+
+        def say(text: str) -> None:
+            click.echo(text, err=True)
+
+        return Host(self.choice.zfs, self.identity, say)
 
     @property
     def by(self) -> str:
@@ -142,44 +196,15 @@ class Session:
 
     def observe(self, vms: Sequence[DesiredVm]) -> tuple[Observed, ...]:
         """Observe VMS with one reading of all their homes."""
-        from reconciler.observe.observer import observe, read_homes
-
-        readings = read_homes(vms, self.choice.zfs)
-        found = []
-        for vm in vms:
-            reading = readings[vm.dataset]
-            home = reading.dataset(vm.dataset)
-            hands = self._hands(vm, home.mountpoint if home is not None and home.mounted else None)
-            seen = observe(
-                vm, hands.zfs, hands.files, hands.guest, hands.journal, self.identity, reading
-            )
-            found.append(Observed(vm, hands, seen))
-        return tuple(found)
+        return self.host.observe(vms)
 
     def hands(self, vm: DesiredVm) -> Hands:
         """Make the hands for VM."""
-        return self._hands(vm, self.choice.zfs.mounted_at(vm.dataset))
+        return self.host.hands(vm)
 
     def released(self) -> dict[Dataset, str]:
         """The homes on this host that no document describes, with the names of their VMs."""
-        described = {vm.dataset for vm in self.loaded.vms}
-        homes = self.choice.zfs.homes().items()
-        return {home: name for home, name in homes if home not in described}
-
-    def _hands(self, vm: DesiredVm, path: str | None) -> Hands:
-        from reconciler.drivers.files import RealFiles
-        from reconciler.drivers.guests.choose import guest_of
-        from reconciler.drivers.journal import FileJournal, NoJournal
-
-        def waiting(text: str) -> None:
-            click.echo(f"{vm.vm}: {text}", err=True)
-
-        journal: Journal = NoJournal(f"{vm.dataset} is not mounted")
-        if path is not None:
-            journal = FileJournal(path, waiting)
-        place = Place(vm.vm, vm.dataset, path or f"/{vm.dataset}")
-        guest = guest_of(vm, place.path)
-        return Hands(self.choice.zfs, RealFiles(), guest, journal, place)
+        return self.host.released(self.loaded.vms)
 
 
 def now() -> datetime:

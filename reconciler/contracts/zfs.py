@@ -46,6 +46,9 @@ class ZfsReader(Protocol):
         Raises ObservationFailed.
         """
 
+    def pools(self, datasets: Sequence[Dataset]) -> Mapping[Dataset, PoolFacts]:
+        """Read what ``pool`` tells of each of DATASETS, which exist, at the price of one. Raises ObservationFailed."""
+
     def homes(self) -> Mapping[Dataset, str]:
         """Every filesystem of the host that is marked as a home, with the VM's name.
 

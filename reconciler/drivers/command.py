@@ -11,12 +11,13 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from threading import Lock, Thread
+from types import MappingProxyType
 from typing import IO
 
 from reconciler.errors import CommandFailed
@@ -32,6 +33,7 @@ TRUSTED = (
 """Where programs are looked for; $PATH belongs to whoever started us."""
 
 LONGEST_OUTPUT = 64 << 20  # bytes, of each of the two streams
+_NOTHING_MORE: Mapping[str, str] = MappingProxyType({})
 _NOT_STARTED = 127  # what a shell says, sh(1)
 _CHUNK = 1 << 16
 _PATIENCE = 2.0  # seconds for a killed process, or for a pipe that a program's own child keeps open
@@ -75,9 +77,11 @@ def run(
     cwd: str = "/",
     codes: Collection[int] = (0,),
     shares: bool = True,
+    environment: Mapping[str, str] = _NOTHING_MORE,
 ) -> Completed:
     """Run a program to its end in folder CWD, TIMEOUT in seconds, INPUT as its standard input.
 
+    ENVIRONMENT has variables besides the fixed ones, which it may replace.
     SHARES is false for a program that leaves a process behind, which must not get what is ``shared``.
     A name without a slash is looked for in TRUSTED. Raises CommandFailed: no such program, an
     exit code that is not one of CODES, the time limit (no exit code), too much output.
@@ -87,7 +91,13 @@ def run(
     with _sharing:
         given = tuple(_shared) if shares else ()
         descriptors = tuple(each.descriptor for each in given)
-        process = _start(words, wants_input=input is not None, cwd=cwd, descriptors=descriptors)
+        process = _start(
+            words,
+            wants_input=input is not None,
+            cwd=cwd,
+            descriptors=descriptors,
+            environment=environment,
+        )
     streams = _Streams(process, None if input is None else input.encode())
     try:
         code: int | None = process.wait(timeout)
@@ -175,7 +185,12 @@ def _environment() -> dict[str, str]:
 
 
 def _start(
-    words: tuple[str, ...], *, wants_input: bool, cwd: str, descriptors: tuple[int, ...]
+    words: tuple[str, ...],
+    *,
+    wants_input: bool,
+    cwd: str,
+    descriptors: tuple[int, ...],
+    environment: Mapping[str, str],
 ) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
@@ -183,7 +198,7 @@ def _start(
             stdin=subprocess.PIPE if wants_input else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=_environment(),
+            env={**_environment(), **environment},
             cwd=cwd,
             pass_fds=descriptors,
             start_new_session=True,  # an interrupt at the terminal must not stop zfs half-way

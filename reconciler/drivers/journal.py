@@ -27,6 +27,20 @@ _FILE = "journal.jsonl"
 _HOLDER = "holder"
 
 
+def journal_path(home: str) -> Path:
+    """Name the journal of the home that is mounted at HOME."""
+    return Path(home, _FOLDER, _FILE)
+
+
+def record_of(body: object) -> JournalRecord:
+    """Make a record of BODY, the JSON of one line; raises ValueError if it is none that this version knows."""
+    try:
+        record: JournalRecord = _converter().structure(body, JournalRecord)  # type: ignore[arg-type]
+    except (ValueError, KeyError, TypeError, CkptreeError, ExceptionGroup) as error:
+        raise ValueError("no record") from error
+    return record
+
+
 class NoJournal:
     """The journal of a home that is not there or not mounted: nothing can be read or written, and WHY."""
 
@@ -53,8 +67,8 @@ class FileJournal:
     """
 
     def __init__(self, home: str, on_wait: Callable[[str], None]) -> None:
-        self._folder = Path(home, _FOLDER)
-        self._path = self._folder / _FILE
+        self._path = journal_path(home)
+        self._folder = self._path.parent
         self._on_wait = on_wait
 
     def read(self) -> tuple[JournalRecord, ...] | None:
@@ -122,13 +136,12 @@ class FileJournal:
 
     def _parse(self, number: int, line: bytes) -> JournalRecord:
         try:
-            record: JournalRecord = _converter().structure(json.loads(line), JournalRecord)  # type: ignore[arg-type]
-        except (ValueError, KeyError, TypeError, CkptreeError, ExceptionGroup) as error:
+            return record_of(json.loads(line))
+        except ValueError as error:
             raise ObservationFailed(
                 f"{self._path}:{number}: this record cannot be read (move the journal away; then nothing is"
                 " restored or retired until 'ckptree apply --confirm')"
             ) from error
-        return record
 
 
 def _drop_torn_line(descriptor: int) -> None:

@@ -5,10 +5,11 @@ The one way in which anything of a VM is changed, for people and for the daemon 
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from reconciler.errors import CkptreeError, PlanStale
 from reconciler.execute.executor import Hands, Progress, carry_out, carry_out_action, note_running
+from reconciler.execute.hooks import end_interrupted
 from reconciler.execute.rehearsal import rehearse
 from reconciler.model import properties
 from reconciler.model.actions import Action, DestroyNodes
@@ -20,11 +21,13 @@ from reconciler.model.journal import (
     Left,
     Realised,
     Switched,
+    Wished,
     facts_of,
 )
 from reconciler.model.observed import HostIdentity, Observation, Running
-from reconciler.model.plan import Plan
+from reconciler.model.plan import NO_RESTRAINT, Plan, Restraint
 from reconciler.model.tree import derive_tree
+from reconciler.model.windows import ALWAYS, Windows
 from reconciler.names import NodeName
 from reconciler.observe.observer import observe
 from reconciler.plan.document import SavedPlan
@@ -37,13 +40,18 @@ Clock = Callable[[], datetime]
 class Wish:
     """How a person wants a plan to be applied.
 
-    CONFIRM and PURGE are those of ``make_plan``; SAVED is a plan made earlier, which must still be true.
+    CONFIRM, PURGE, AUTOMATIC, TAKE, RESTRAINT and WINDOWS are those of ``make_plan``; SAVED is a plan made earlier,
+    which must still be true.
     """
 
     by: str
     confirm: bool = False
     purge: bool = False
     saved: SavedPlan | None = None
+    automatic: timedelta | None = None
+    take: NodeName | None = None
+    restraint: Restraint = NO_RESTRAINT
+    windows: Windows = ALWAYS
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +79,41 @@ def apply(
         return properties.encode_time(clock())
 
     with hands.journal.locked(f"apply by {wish.by}"):
+        end_interrupted(desired, hands, written_now)
         hands.guest.tidy()
         # What was just written counts only once a transaction group has taken it in.
         hands.zfs.sync(desired.dataset)
         observation = look()
-        plan = make_plan(desired, observation, clock(), confirm=wish.confirm, purge=wish.purge)
+        plan = make_plan(
+            desired,
+            observation,
+            clock(),
+            confirm=wish.confirm,
+            purge=wish.purge,
+            automatic=wish.automatic,
+            take=wish.take,
+            restraint=wish.restraint,
+            windows=wish.windows,
+        )
         if wish.saved is not None:
-            _refuse_stale(plan, make_plan(desired, observation, wish.saved.now), wish.saved)
-        rehearse(plan, desired, observation, purge=wish.purge)
+            then = make_plan(
+                desired,
+                observation,
+                wish.saved.now,
+                restraint=wish.restraint,
+                windows=wish.windows,
+            )
+            _refuse_stale(plan, then, wish.saved)
+        partly = not (wish.automatic is None and wish.take is None)
+        rehearse(plan, desired, observation, purge=wish.purge, partly=partly)
         if plan.hands_off:
             return Result(plan, plan)
         _finish_switch(observation, hands, written_now)
         if observation.journal.stopped:
             note_running(hands, written_now)
         _note_what_exists(desired, observation, hands, written_now, wish)
+        if wish.take is not None and plan.actions:
+            hands.journal.append(Wished(at=written_now(), by=wish.by, node=wish.take))
         try:
             carry_out(plan, desired, hands, by=wish.by, now=written_now, progress=progress)
         except CkptreeError:
@@ -92,7 +121,13 @@ def apply(
             raise
         after = look()
         _note_applied(desired, plan, after, hands, written_now)
-        left = make_plan(desired, replace(after, journal=facts_of(hands.journal.read())), clock())
+        left = make_plan(
+            desired,
+            replace(after, journal=facts_of(hands.journal.read())),
+            clock(),
+            restraint=wish.restraint,
+            windows=wish.windows,
+        )
     return Result(plan, left)
 
 
@@ -117,14 +152,14 @@ def _start_owed(
 def _refuse_stale(plan: Plan, then: Plan, saved: SavedPlan) -> None:
     """Refuse unless THEN, made for the moment of SAVED, is that plan, and time has not made PLAN another one.
 
-    PLAN is what is carried out: a grace or an expiry counts from now, not from when the plan was saved.
+    PLAN is what is carried out: what falls due by time counts from now, not from when the plan was saved.
     """
     if then.file_digest != saved.file_digest:
         what = "the file has changed"
     elif then.digest != saved.digest:
         what = "what exists has changed"
     elif [_gist(action) for action in plan.actions] != [_gist(action) for action in then.actions]:
-        what = "a grace or an expiry has ended"
+        what = "something fell due by time"
     else:
         return
     raise PlanStale(
@@ -185,6 +220,7 @@ def _note_applied(
         again=desired.restore.again,
         position=tree.position,
         head=head,
+        revision=desired.revision,
     )
     same = (facts.current, facts.again, facts.position, facts.head) == (
         applied.current, applied.again, applied.position, applied.head,

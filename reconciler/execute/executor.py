@@ -5,15 +5,17 @@ decided here.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reconciler.contracts.files import Files
 from reconciler.contracts.guest import Guest
+from reconciler.contracts.hooks import HookRunner
 from reconciler.contracts.journal import Journal
 from reconciler.contracts.perform import Place, perform
 from reconciler.contracts.zfs import Zfs
 from reconciler.errors import CkptreeError, StepFailed, ZfsErrorKind, ZfsRefused
-from reconciler.model.actions import Action, Restore, Return
+from reconciler.execute.hooks import hooked
+from reconciler.model.actions import Action, Restore, Return, nodes_of
 from reconciler.model.desired import DesiredVm
 from reconciler.model.journal import (
     TAKE_AND_END,
@@ -59,6 +61,7 @@ class Hands:
     guest: Guest
     journal: Journal
     place: Place
+    hooks: HookRunner
 
 
 def carry_out(
@@ -82,6 +85,7 @@ def carry_out(
             file_digest=plan.file_digest,
             capturing=plan.capturing,
             again=desired.restore.again,
+            revision=desired.revision,
         )
     )
     for action in plan.actions:
@@ -90,11 +94,16 @@ def carry_out(
 
 
 def carry_out_action(action: Action, plan: Plan, hands: Hands, now: Now) -> None:
-    """Carry out one ACTION of PLAN; a guest that it cannot start where it is to go is brought back."""
+    """Carry out one ACTION of PLAN, with its hooks; a guest that it cannot start where it is to go is brought back."""
+    with hooked(action, hands, now):
+        _carry_out_whole(action, plan, hands, now)
+
+
+def _carry_out_whole(action: Action, plan: Plan, hands: Hands, now: Now) -> None:
     steps = steps_of(plan.vm, plan.home, action)
     for number, step in enumerate(steps):
         try:
-            _carry_out_step(step, action, hands, now)
+            _carry_out_step(step, action, hands, now, begins=0 if number else len(steps))
         except CkptreeError as error:
             back = way_back(plan.home, action, number, steps)
             if back:
@@ -110,8 +119,9 @@ def carry_out_steps(
     action: Action, desired: DesiredVm, hands: Hands, now: Now, *, done: int = 0
 ) -> None:
     """Carry out the steps of one ACTION for the VM DESIRED, but the first DONE of them, which have happened."""
-    for step in steps_of(desired.vm, desired.dataset, action)[done:]:
-        _carry_out_step(step, action, hands, now)
+    steps = steps_of(desired.vm, desired.dataset, action)
+    for number, step in enumerate(steps[done:], done):
+        _carry_out_step(step, action, hands, now, begins=0 if number else len(steps))
 
 
 def _go_back(
@@ -133,8 +143,15 @@ def _go_back(
     raise StepFailed(f"{error}; the guest is back on {before} and was started {how}") from error
 
 
-def _carry_out_step(step: Step, action: Action | None, hands: Hands, now: Now) -> None:
-    hands.journal.append(Intended(at=now(), step=_name(step), target=_target(step)))
+def _carry_out_step(
+    step: Step, action: Action | None, hands: Hands, now: Now, *, begins: int = 0
+) -> None:
+    """Carry out STEP, which BEGINS an ACTION of so many steps."""
+    intended = Intended(at=now(), step=_name(step), target=_target(step))
+    if begins and action is not None:
+        kind, nodes = type(action).__name__, list(nodes_of(action))
+        intended = replace(intended, action=kind, nodes=nodes, steps=begins)
+    hands.journal.append(intended)
     if isinstance(step, SwitchLink):
         hands.journal.append(_switching(step, action, hands, now))
     try:

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from reconciler.errors import CkptreeError
 from reconciler.execute.executor import Hands, carry_out_steps
+from reconciler.execute.hooks import end_interrupted
 from reconciler.model import properties
 from reconciler.model.desired import DesiredVm
 from reconciler.model.journal import GuestSeen
@@ -36,7 +37,12 @@ def start_guest(
 
     Raises CkptreeError if it runs already, is not ckptree's to start, or something must be put right first.
     """
+
+    def now() -> str:
+        return properties.encode_time(clock())
+
     with hands.journal.locked(f"start by {by}"):
+        end_interrupted(desired, hands, now)
         hands.guest.tidy()
         hands.zfs.sync(desired.dataset)
         draft = _draft(desired, hands, identity, clock)
@@ -54,7 +60,7 @@ def start_guest(
             )
         memory = None if cold else live_memory(draft)
         action = start_on_head(draft, head, memory)
-        carry_out_steps(action, desired, hands, lambda: properties.encode_time(clock()))
+        carry_out_steps(action, desired, hands, now)
     return memory is not None
 
 
@@ -71,11 +77,16 @@ def stop_guest(
 
     Raises CkptreeError if it does not obey, or is not ckptree's to stop.
     """
+
+    def now() -> str:
+        return properties.encode_time(clock())
+
     with hands.journal.locked(f"stop by {by}"):
+        end_interrupted(desired, hands, now)
         draft = _draft(desired, hands, identity, clock)
         ran = draft.guest.running is not Running.OFF
         hands.guest.stop(now=at_once)
-        hands.journal.append(GuestSeen(at=properties.encode_time(clock()), running=False, by=by))
+        hands.journal.append(GuestSeen(at=now(), running=False, by=by))
     return ran
 
 

@@ -12,7 +12,7 @@ from reconciler.model.actions import Adopt, Capture, DestroyNodes, Relink, Resto
 from reconciler.model.desired import DesiredVm
 from reconciler.model.observed import Observation
 from reconciler.model.plan import Plan
-from reconciler.model.tree import Tree, derive_tree
+from reconciler.model.tree import Node, Tree, derive_tree
 from reconciler.plan.steps import steps_of
 from reconciler.simulate.host import MemoryHost
 
@@ -95,7 +95,7 @@ def _lost(before: Tree, after: Tree, plan: Plan, desired: DesiredVm, *, purge: b
             continue
         if node.guid not in said:
             return f"would lose {node.name} without saying so"
-        if node.name in desired.by_name or node.protect:
+        if node.protect or (node.name in desired.by_name and not _over(node, desired, plan.now)):
             return f"would destroy {node.name}, which is wanted"
         since = plan.now if node.guid in retired_now else node.retired
         if since is None:
@@ -108,6 +108,14 @@ def _lost(before: Tree, after: Tree, plan: Plan, desired: DesiredVm, *, purge: b
         if since + grace > plan.now:
             return f"would destroy {node.name} before its time is over"
     return ""
+
+
+def _over(node: Node, desired: DesiredVm, now: datetime) -> bool:
+    """Whether the time of NODE, which the file has, is over."""
+    wanted = desired.by_name[node.name]
+    if wanted.keep is not None:
+        return node.taken is not None and node.taken + wanted.keep <= now
+    return wanted.expires is not None and wanted.expires <= now
 
 
 def _head(before: Tree, after: Tree, plan: Plan, desired: DesiredVm) -> str:
@@ -129,7 +137,7 @@ def _not_reached(after: Tree, plan: Plan, desired: DesiredVm, now: datetime) -> 
         node = after.nodes.get(wanted.name)
         if node is None and wanted.name not in waiting:
             return f"leaves out {wanted.name} without saying why"
-        if node is not None and node.retired is not None:
+        if node is not None and node.retired is not None and not _over(node, desired, now):
             return f"leaves {wanted.name} retired"
     unwanted = [
         node

@@ -14,13 +14,15 @@ from time import monotonic
 from reconciler.contracts.perform import undo_snapshots
 from reconciler.errors import CkptreeError, HoldLost, StepFailed
 from reconciler.execute.executor import Hands, Progress, carry_out_steps, note_running
+from reconciler.execute.hooks import end_interrupted, hooked
 from reconciler.execute.rehearsal import rehearse
 from reconciler.model import properties
-from reconciler.model.actions import Capture
+from reconciler.model.actions import Capture, nodes_of
 from reconciler.model.desired import DesiredVm
 from reconciler.model.journal import TAKE_FROZEN, Begun, Done, Failed, Intended
 from reconciler.model.observed import HostIdentity
 from reconciler.model.plan import Plan
+from reconciler.model.windows import ALWAYS, Windows
 from reconciler.observe.observer import observe
 from reconciler.plan.group import GroupPlan, plan_group
 
@@ -41,11 +43,13 @@ def capture_together(
     by: str,
     bound: float,
     progress: Callable[[Member], Progress],
+    *,
+    windows: Windows = ALWAYS,
 ) -> GroupPlan:
     """Take GROUP of MEMBERS, its VMs in order, if all are ready; gives what was planned.
 
-    BOUND is how many seconds a frozen guest waits for the others. Raises CkptreeError if it could not be taken: then
-    it is of none, and every guest goes on.
+    BOUND is how many seconds a frozen guest waits for the others; WINDOWS are the host's. Raises CkptreeError if it
+    could not be taken: then it is of none, and every guest goes on.
     """
 
     def now() -> str:
@@ -54,6 +58,8 @@ def capture_together(
     with ExitStack() as locks:
         for member in members:
             locks.enter_context(member.hands.journal.locked(f"group {group} by {by}"))
+        for member in members:
+            end_interrupted(member.desired, member.hands, now)
         members[0].hands.zfs.sync(members[0].desired.dataset)
         seen = []
         for one in members:
@@ -62,7 +68,7 @@ def capture_together(
                 one.desired, hands.zfs, hands.files, hands.guest, hands.journal, identity
             )
             seen.append((one.desired, observation))
-        planned = plan_group(group, seen, clock())
+        planned = plan_group(group, seen, clock(), windows)
         if not planned.ready:
             return planned
         for plan, (desired, observation) in zip(planned.plans, seen, strict=True):
@@ -71,10 +77,13 @@ def capture_together(
             _Part(member, plan, _capture_of(plan))
             for member, plan in zip(members, planned.plans, strict=True)
         ]
-        _take(parts, bound, by, now, progress)
-        for part in parts:
-            member = part.member
-            carry_out_steps(part.capture, member.desired, member.hands, now, done=1)
+        with ExitStack() as hooks:
+            for part in parts:
+                hooks.enter_context(hooked(part.capture, part.member.hands, now))
+            _take(parts, bound, by, now, progress)
+            for part in parts:
+                member = part.member
+                carry_out_steps(part.capture, member.desired, member.hands, now, done=1)
     return planned
 
 
@@ -100,12 +109,26 @@ def _take(
         progress(part.member)(part.capture)
         plan, capture, journal = part.plan, part.capture, part.member.hands.journal
         begun = Begun(
-            at=now(), by=by, plan=plan.digest, file=plan.file, file_digest=plan.file_digest
+            at=now(),
+            by=by,
+            plan=plan.digest,
+            file=plan.file,
+            file_digest=plan.file_digest,
+            revision=part.member.desired.revision,
         )
         journal.append(begun)
         step = TAKE_FROZEN if capture.memory is not None else "TakeSnapshots"
         target = " ".join(name for node in capture.nodes for name in node.snapshots)
-        journal.append(Intended(at=now(), step=step, target=target))
+        journal.append(
+            Intended(
+                at=now(),
+                step=step,
+                target=target,
+                action=Capture.__name__,
+                nodes=list(nodes_of(capture)),
+                steps=1,
+            )
+        )
     try:
         _take_at_one_instant(parts, bound)
     except CkptreeError as error:

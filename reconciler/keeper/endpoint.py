@@ -14,10 +14,11 @@ _PATIENCE = 2.0  # seconds for the other side to accept
 
 
 class Endpoint:
-    """A listening socket at PATH; raises StepFailed if another process serves that path."""
+    """A listening socket at PATH; raises StepFailed, with the HINT, if another process serves that path."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, hint: str = "is there a VM of this name twice?") -> None:
         self._path = Path(path)
+        self._hint = hint
         self._listener, self._identity = self._bind()
 
     @property
@@ -53,14 +54,13 @@ class Endpoint:
         if len(os.fsencode(fresh)) > _LONGEST:
             raise StepFailed(f"{self._path} is too long for a socket (give the VM a shorter name)")
         if self._served():
-            raise StepFailed(
-                f"another process serves {self._path} (is there a VM of this name twice?)"
-            )
+            raise StepFailed(f"another process serves {self._path} ({self._hint})")
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             _private(self._path.parent)
             fresh.unlink(missing_ok=True)
             listener.bind(str(fresh))
+            fresh.chmod(0o600)
             listener.listen(_BACKLOG)
             status = fresh.lstat()
             fresh.rename(self._path)

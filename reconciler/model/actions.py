@@ -6,7 +6,9 @@ earlier action of the same plan makes. Sizes in bytes. ``plan.steps`` takes an a
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import assert_never
 
+from reconciler.model.desired import NO_HOOKS, HookPair
 from reconciler.model.journal import Left
 from reconciler.model.properties import Grade
 from reconciler.model.steps import DatasetRef, Ref, SnapshotRef
@@ -28,7 +30,8 @@ class Capture:
     """Take NODES, each the parent of the next, from BRANCH as it is now.
 
     MEMORY is where the RAM goes that is kept with them, relative to the branch, RAM its size in bytes. With a GROUP it
-    is taken at one instant with those of other VMs, by ``execute.together``.
+    is taken at one instant with those of other VMs, by ``execute.together``. HOOKS are run around it; ``plan.hooks``
+    puts them in.
     """
 
     nodes: tuple[NewNode, ...]
@@ -37,6 +40,7 @@ class Capture:
     memory: str | None = None
     ram: int = 0
     group: str | None = None
+    hooks: HookPair = NO_HOOKS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +82,7 @@ class Restore:
     save_memory: str | None = None
     back_memory: str | None = None
     ram: int = 0
+    hooks: HookPair = NO_HOOKS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,13 +99,17 @@ class WayBack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """Start the guest again, which ckptree stopped, on BRANCH, from the RAM at MEMORY if given; BACK if that fails."""
+    """Start the guest again, which ckptree stopped, on BRANCH, from the RAM at MEMORY if given; BACK if that fails.
+
+    With BACK it is the end of a restore, and the hook after one is run.
+    """
 
     branch: DatasetRef
     memory: str | None
     volumes: tuple[str, ...]
     files: tuple[str, ...]
     back: WayBack | None = None
+    hooks: HookPair = NO_HOOKS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +118,7 @@ class Return:
 
     branch: DatasetRef
     back: WayBack
+    hooks: HookPair = NO_HOOKS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,3 +254,26 @@ Action = (
     | DestroyNodes
     | Collect
 )
+
+
+def nodes_of(action: Action) -> tuple[NodeName, ...]:
+    """Name the nodes that ACTION is about; of a restore its target first, then the one that keeps the unsaved state."""
+    match action:
+        case Capture(nodes=new):
+            return tuple(node.name for node in new)
+        case Fork(node=made):
+            return (made.name,)
+        case Restore(node=target, save=save):
+            return (target,) if save is None else (target, save.name)
+        case Adopt(node=node) | Revive(node=node) | Annotate(node=node):
+            return (node,)
+        case Retire(nodes=retired):
+            return tuple(node.name for node in retired)
+        case DestroyNodes(nodes=doomed):
+            return tuple(node.name for node in doomed)
+        case Start(back=back) | Return(back=back):
+            return () if back is None else (back.node,)
+        case Relink() | Tidy() | Sweep() | Collect():
+            return ()
+        case _:
+            assert_never(action)

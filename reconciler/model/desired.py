@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 
+from reconciler.model.windows import ALWAYS, Windows
 from reconciler.names import Dataset, NodeName, VmName
 
 
@@ -120,6 +121,22 @@ class Hook:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HookPair:
+    """The hooks around one checkpoint or restore; none is a hook not given."""
+
+    before: Hook | None = None
+    after: Hook | None = None
+
+    @property
+    def quiesces(self) -> bool:
+        """Whether the two count as bringing the guest to rest and letting it go on: it takes both."""
+        return self.before is not None and self.after is not None
+
+
+NO_HOOKS = HookPair()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Hooks:
     """The hooks of a VM; none is a hook not given."""
 
@@ -128,13 +145,24 @@ class Hooks:
     before_restore: Hook | None = None
     after_restore: Hook | None = None
 
+    @property
+    def checkpoint(self) -> HookPair:
+        """The hooks around a checkpoint."""
+        return HookPair(before=self.before_checkpoint, after=self.after_checkpoint)
+
+    @property
+    def restore(self) -> HookPair:
+        """The hooks around a restore."""
+        return HookPair(before=self.before_restore, after=self.after_restore)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """Automatic nodes: one EVERY so often, each kept for KEEP."""
+    """Automatic nodes: one EVERY so often, each kept for KEEP; with MEMORY never, no guest is paused for one."""
 
     every: timedelta
     keep: timedelta
+    memory: MemoryWish = MemoryWish.NEVER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +217,7 @@ class DesiredNode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DesiredVm:
-    """One valid YAML document. DIGEST is the SHA-256 of the document's bytes."""
+    """One valid YAML document. DIGEST is the SHA-256 of its bytes, REVISION the commit that it is from, if any."""
 
     vm: VmName
     dataset: Dataset
@@ -203,8 +231,10 @@ class DesiredVm:
     restore: RestorePolicy = RestorePolicy()
     hooks: Hooks = Hooks()
     schedule: Schedule | None = None
+    windows: Windows = ALWAYS
     host: str | None = None
     suspend: bool = False
+    revision: str | None = None
     by_name: dict[NodeName, DesiredNode] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

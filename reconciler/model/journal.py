@@ -5,10 +5,14 @@ a branch left. Losing it loses no checkpoint. The journal's driver writes the re
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import Enum
 from typing import assert_never
 
+from reconciler.errors import CkptreeError
+from reconciler.model.properties import decode_time
 from reconciler.names import NodeName
 
 DESTROY, CLONE = "Destroy", "CloneDataset"
@@ -24,9 +28,16 @@ class Left(Enum):
     DISCARDED = "discarded"
 
 
+class Occasion(Enum):
+    """What hooks are run around."""
+
+    CHECKPOINT = "checkpoint"
+    RESTORE = "restore"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Begun:
-    """A plan is carried out: BY whom, from which file, and with which digests.
+    """A plan is carried out: BY whom, from which file and REVISION of a repository, and with which digests.
 
     CAPTURING is the file's ``current`` where the plan reaches it without a restore, AGAIN the file's token then.
     """
@@ -38,15 +49,23 @@ class Begun:
     file_digest: str
     capturing: NodeName | None = None
     again: str | None = None
+    revision: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intended:
-    """The next step is STEP on TARGET."""
+    """The next step is STEP on TARGET.
+
+    The first step of an action tells that ACTION, by the name of its class, the NODES that it is about, and how many
+    STEPS it has: for whoever reads what happened.
+    """
 
     at: str
     step: str
     target: str
+    action: str = ""
+    nodes: list[NodeName] = field(default_factory=list)
+    steps: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +124,7 @@ class Applied:
     again: str | None
     position: NodeName | None
     head: int | None
+    revision: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +148,15 @@ class Approved:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forgotten:
     """A person says that NODE counts as never taken."""
+
+    at: str
+    by: str
+    node: NodeName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wished:
+    """A person says that NODE, which waits for that, is to be taken."""
 
     at: str
     by: str
@@ -162,6 +191,39 @@ class GaveUp:
     error: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HooksBegun:
+    """The hook before OCCASION (of NODES, on the branch at BRANCH) may run from now on: the one after it is owed.
+
+    AFTER is the argument list of that one (empty where there is none), TIMEOUT its seconds: a document that changes
+    meanwhile must not leave a guest at rest.
+    """
+
+    at: str
+    occasion: Occasion
+    nodes: list[NodeName]
+    branch: str
+    after: list[str]
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookFailed:
+    """The hook named HOOK failed."""
+
+    at: str
+    hook: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HooksEnded:
+    """The hook after OCCASION has run, whatever came of it; it is not owed any more."""
+
+    at: str
+    occasion: Occasion
+
+
 JournalRecord = (
     Begun
     | Intended
@@ -174,9 +236,13 @@ JournalRecord = (
     | Confirmed
     | Approved
     | Forgotten
+    | Wished
     | TakenOver
     | GuestSeen
     | GaveUp
+    | HooksBegun
+    | HookFailed
+    | HooksEnded
 )
 
 
@@ -197,7 +263,8 @@ class JournalFacts:
     """The journal's answers.
 
     ``exists`` is false where there is no journal; ``confirmed`` once a person (or ``init``) has said that the tree
-    is ckptree's to restore and retire. ``realised`` maps every node name that was once real to its guid.
+    is ckptree's to restore and retire. ``realised`` maps every node name that was once real to its guid, ``seen`` to
+    when that was first seen. ``wished`` are the nodes that a person wants taken and that were not seen since.
     ``current`` and ``again`` are the last applied ones; ``position`` the last recorded one. ``head`` is the guid
     of the branch that the link was last switched to; ``switching`` is a switch that was begun and has no outcome.
     ``capturing`` is the ``current`` that a plan which was not finished was to take, with ``again``.
@@ -206,12 +273,15 @@ class JournalFacts:
     of nodes whose removal a person allowed. ``intended`` is the step that was last begun. ``stopped`` tells that
     ckptree began to take the guest down and has not seen it running since: it owes it a start. ``gave_up`` is the
     ``current`` whose restore failed, with ``again``, and why. ``origin`` is where the guest was before the link was
-    switched for a restore, as long as it has not been seen running since.
+    switched for a restore, as long as it has not been seen running since. ``hooks`` tells that a hook was begun whose
+    other half has not run yet.
     """
 
     exists: bool = False
     confirmed: bool = False
     realised: dict[NodeName, int] = field(default_factory=dict)
+    seen: dict[NodeName, datetime] = field(default_factory=dict)
+    wished: frozenset[NodeName] = frozenset()
     current: NodeName | None = None
     again: str | None = None
     position: NodeName | None = None
@@ -225,6 +295,7 @@ class JournalFacts:
     stopped: bool = False
     gave_up: tuple[NodeName, str | None, str] | None = None
     origin: Origin | None = None
+    hooks: HooksBegun | None = None
 
 
 def facts_of(records: Iterable[JournalRecord] | None) -> JournalFacts:
@@ -287,8 +358,12 @@ def _with(facts: JournalFacts, record: JournalRecord) -> JournalFacts:  # noqa: 
     match record:
         case Begun(capturing=node) if node is not None:
             return replace(facts, capturing=(node, record.again))
-        case Begun() | TakenOver():
+        case Begun() | TakenOver() | HookFailed():
             return facts
+        case HooksBegun(after=after):
+            return replace(facts, hooks=record if after else None)
+        case HooksEnded():
+            return replace(facts, hooks=None)
         case Done():
             return _seen(facts) if facts.intended in {TAKE_FROZEN, START} else facts
         case GuestSeen():
@@ -305,8 +380,8 @@ def _with(facts: JournalFacts, record: JournalRecord) -> JournalFacts:  # noqa: 
             return replace(facts, switching=record)
         case Switched():
             return complete_switch(facts)
-        case Realised(nodes=nodes):
-            return replace(facts, realised={**facts.realised, **nodes})
+        case Realised():
+            return _with_realised(facts, record)
         case Applied():
             return replace(
                 facts,
@@ -328,9 +403,24 @@ def _with(facts: JournalFacts, record: JournalRecord) -> JournalFacts:  # noqa: 
             return replace(facts, approved=facts.approved | frozenset(guids))
         case Forgotten(node=node):
             realised = {name: guid for name, guid in facts.realised.items() if name != node}
-            return replace(facts, realised=realised)
+            seen = {name: moment for name, moment in facts.seen.items() if name != node}
+            return replace(facts, realised=realised, seen=seen, wished=facts.wished - {node})
+        case Wished(node=node):
+            return replace(facts, wished=facts.wished | {node})
         case _:
             assert_never(record)
+
+
+def _with_realised(facts: JournalFacts, record: Realised) -> JournalFacts:
+    seen = facts.seen
+    with suppress(CkptreeError):  # a time that nobody can read dates nothing
+        seen = {**seen, **dict.fromkeys(record.nodes, decode_time(record.at))}
+    return replace(
+        facts,
+        realised={**facts.realised, **record.nodes},
+        seen=seen,
+        wished=facts.wished - frozenset(record.nodes),
+    )
 
 
 def _seen(facts: JournalFacts) -> JournalFacts:

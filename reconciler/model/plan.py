@@ -22,9 +22,11 @@ class Reason(Enum):
 
     ADOPT_IMPOSSIBLE = "AdoptImpossible"
     AWAITING_APPROVAL = "AwaitingApproval"
+    CLOCK_JUMPED = "ClockJumped"
     CURRENT_BEHIND_HEAD = "CurrentBehindHead"
     CURRENT_NOT_TAKEN = "CurrentNotTaken"
     DISK_MISSING = "DiskMissing"
+    EXPIRED = "Expired"
     FOREIGN_CLONE = "ForeignClone"
     FOREIGN_HOLD = "ForeignHold"
     FOREIGN_IN_THE_WAY = "ForeignInTheWay"
@@ -33,16 +35,17 @@ class Reason(Enum):
     GUEST_STARTED = "GuestStarted"
     HEAD_DRIFTED = "HeadDrifted"
     HEAD_LOST = "HeadLost"
+    HOOK_OWED = "HookOwed"
     LINK_MOVED = "LinkMoved"
     LOST = "Lost"
     MEMORY_NOT_KEPT = "MemoryNotKept"
     MEMORY_NOT_RESUMED = "MemoryNotResumed"
     MEMORY_UNAVAILABLE = "MemoryUnavailable"
-    NOT_ACTED_ON_YET = "NotActedOnYet"
     NOT_INITIALISED = "NotInitialised"
     NOT_PRUNED = "NotPruned"
     OBSERVATION_INCOMPLETE = "ObservationIncomplete"
     OTHER_HOST = "OtherHost"
+    OUTSIDE_WINDOW = "OutsideWindow"
     OWNED_ELSEWHERE = "OwnedElsewhere"
     PARENT_IMMUTABLE = "ParentImmutable"
     PARENT_NOT_CURRENT = "ParentNotCurrent"
@@ -52,6 +55,8 @@ class Reason(Enum):
     POOL_UNAVAILABLE = "PoolUnavailable"
     PROTECTED = "Protected"
     RESTORE_FAILED = "RestoreFailed"
+    RESTRAINED = "Restrained"
+    SCHEDULE_WAITS = "ScheduleWaits"
     SUSPECTED_RENAME = "SuspectedRename"
     SUSPENDED = "Suspended"
     TAMPERED = "Tampered"
@@ -91,6 +96,9 @@ class Restraint:
 
     removals: str = ""
     ageing: str = ""
+
+
+NO_RESTRAINT = Restraint()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,8 +38,9 @@ def observe(
     journal: Journal,
     identity: HostIdentity,
     reading: Reading | None = None,
+    pool: PoolFacts | None = None,
 ) -> Observation:
-    """Observe one VM; READING is one of its home that was made with those of others."""
+    """Observe one VM; READING of its home and POOL were read together with those of others."""
     if reading is None:
         reading = read_homes([desired], zfs)[desired.dataset]
     link, facts, gaps = _home_files(reading, files, journal)
@@ -51,7 +52,7 @@ def observe(
     ):
         facts = complete_switch(facts)
     try:
-        pool = zfs.pool(desired.dataset)
+        pool = pool or zfs.pool(desired.dataset)
     except ObservationFailed as error:
         pool = PoolFacts(name=desired.dataset.pool, health="UNKNOWN")
         if reading.datasets:
@@ -86,6 +87,15 @@ def read_homes(desired: Sequence[DesiredVm], zfs: ZfsReader) -> Mapping[Dataset,
         return zfs.read(roots)
     except ObservationFailed as error:
         return {root: Reading(root=root, gaps=(Gap(root, str(error)),)) for root in roots}
+
+
+def read_pools(readings: Mapping[Dataset, Reading], zfs: ZfsReader) -> Mapping[Dataset, PoolFacts]:
+    """Read the pools of all homes that exist in one go; where that fails, each is left to ``observe``."""
+    existing = [root for root, reading in readings.items() if reading.dataset(root) is not None]
+    try:
+        return zfs.pools(existing) if existing else {}
+    except ObservationFailed:
+        return {}
 
 
 def _home_files(

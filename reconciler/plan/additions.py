@@ -8,23 +8,24 @@ from itertools import groupby
 
 from reconciler.model import properties
 from reconciler.model.actions import Capture, Fork, NewNode
-from reconciler.model.desired import DesiredNode, MemoryWish, When
+from reconciler.model.desired import DesiredNode, When
 from reconciler.model.observed import Running
 from reconciler.model.plan import Reason
 from reconciler.model.properties import Grade
 from reconciler.model.tree import Branch
 from reconciler.names import NodeName
-from reconciler.plan.draft import SPARE_BYTES, Draft
+from reconciler.plan.draft import Draft
 from reconciler.plan.guest import (
     keeps_memory,
     live_memory,
     memory_file,
     memory_properties,
     refused_for_memory,
-    why_not_kept,
 )
 from reconciler.plan.identity import node_properties
 from reconciler.plan.parts import clone_target
+from reconciler.plan.permission import may_pause
+from reconciler.plan.room import why_no_room
 
 
 def capture_here(draft: Draft) -> None:
@@ -36,20 +37,38 @@ def capture_here(draft: Draft) -> None:
     if not chain or _obstructed(draft, chain):
         return
     for with_memory, wanted in groupby(chain, lambda wanted: keeps_memory(draft, wanted)):
-        _capture(draft, head, tuple(wanted), with_memory=with_memory)
+        part = tuple(wanted)
+        if with_memory and _waits_for_its_hours(draft, part[0]):
+            return  # and so does what hangs on it
+        capture_chain(draft, head, part, with_memory=with_memory)
 
 
-def _capture(
-    draft: Draft, head: Branch, chain: tuple[DesiredNode, ...], *, with_memory: bool
+def _waits_for_its_hours(draft: Draft, wanted: DesiredNode) -> bool:
+    return not may_pause(
+        draft,
+        f"{wanted.name} is to be taken with the guest's memory",
+        node=wanted.name,
+        resolve="wait until then, or write 'memory: never' at it",
+    )
+
+
+def capture_chain(
+    draft: Draft,
+    head: Branch,
+    chain: tuple[DesiredNode, ...],
+    *,
+    with_memory: bool,
+    more: tuple[tuple[str, str], ...] = (),
 ) -> None:
-    """Capture CHAIN at one instant, with one file of RAM for all of it or without any."""
+    """Capture CHAIN at one instant, with one file of RAM for all of it or without any; MORE are further properties."""
     off, live = draft.guest.running is Running.OFF, live_memory(draft)
     memory = memory_file(chain[0].name) if with_memory and not off else None
     # Disks with RAM that waits to be resumed are those of a guest that runs, though it is off.
     grade = Grade.CLEAN if off and live is None else Grade.CRASH
-    more: tuple[tuple[str, str], ...] = ()
+    if not off and draft.desired.hooks.checkpoint.quiesces:
+        grade = Grade.QUIESCED
     if with_memory and (kept := memory or live) is not None:
-        grade, more = Grade.MEMORY, memory_properties(draft, kept)
+        grade, more = Grade.MEMORY, (*more, *memory_properties(draft, kept))
     if draft.group is not None:
         more = (*more, (properties.GROUP, draft.group))
     nodes = tuple(
@@ -78,7 +97,26 @@ def fork_offline(draft: Draft) -> None:
     """Make the nodes with ``fork: true`` whose parents exist."""
     for wanted in draft.desired.nodes:
         parent = draft.tree.nodes.get(wanted.parent) if wanted.parent is not None else None
-        if not _eligible(draft, wanted) or not wanted.fork or parent is None:
+        if not _eligible(draft, wanted) or not wanted.fork:
+            continue
+        written = draft.file.by_name[wanted.name].parent
+        if written != wanted.parent:
+            draft.wait(
+                Reason.PARENT_MISSING,
+                f"{wanted.name} is not made: the time of its parent {written} is over",
+                node=wanted.name,
+                resolve=f"write {wanted.name} below another checkpoint, or remove it",
+            )
+            continue
+        if parent is None:
+            continue
+        if draft.link_stays_moved:  # what an interrupted run left of it could not be collected
+            draft.wait(
+                Reason.LINK_MOVED,
+                f"{wanted.name} is not made before the link leads where the guest belongs",
+                node=wanted.name,
+                resolve="stop the guest, or point the link back by hand",
+            )
             continue
         origins = draft.node_refs(parent)
         target, number = draft.next_branch()
@@ -104,16 +142,19 @@ def report_waiting(draft: Draft) -> None:
     for wanted in draft.desired.nodes:
         if wanted.name in draft.tree.nodes or _reported(draft, wanted.name):
             continue
+        if draft.taken not in {None, wanted.name}:
+            continue
         if _lost(draft, wanted):
             _report_lost(draft, wanted)
         elif wanted.group is not None and draft.group is None and _follows_position(draft, wanted):
             _report_group(draft, wanted)
-        elif wanted.when is When.MANUAL:
+        elif not _called_for(draft, wanted):
             draft.wait(
                 Reason.WHEN_MANUAL,
                 f"{wanted.name} is taken by hand",
                 node=wanted.name,
-                resolve="write 'when: now' at it when it is to be taken",
+                resolve=f"run 'ckptree take {draft.desired.vm} {wanted.name}' when it is to be taken,"
+                " or write 'when: now' at it",
             )
         elif wanted.parent is not None and wanted.parent not in draft.tree.nodes:
             draft.wait(
@@ -156,7 +197,8 @@ def _chain(draft: Draft) -> tuple[DesiredNode, ...]:
 def _eligible(draft: Draft, wanted: DesiredNode) -> bool:
     return (
         wanted.name not in draft.tree.nodes
-        and wanted.when is When.NOW
+        and _called_for(draft, wanted)
+        and draft.taken in {None, wanted.name}
         and wanted.adopt is None
         and not _lost(draft, wanted)
         and not _reported(draft, wanted.name)
@@ -166,7 +208,14 @@ def _eligible(draft: Draft, wanted: DesiredNode) -> bool:
 def _follows_position(draft: Draft, wanted: DesiredNode) -> bool:
     """Whether WANTED could be captured now, were it not for its group."""
     here = draft.anchor(draft.tree.position)
-    return wanted.when is When.NOW and wanted.parent == here and draft.tree.head is not None
+    follows = wanted.parent == here and draft.tree.head is not None
+    return follows and _called_for(draft, wanted)
+
+
+def _called_for(draft: Draft, wanted: DesiredNode) -> bool:
+    """Whether the file or a person says that WANTED is to be taken."""
+    wished = wanted.name in draft.journal.wished or wanted.name == draft.taken
+    return wanted.when is When.NOW or wished
 
 
 def _report_group(draft: Draft, wanted: DesiredNode) -> None:
@@ -199,46 +248,13 @@ def _reported(draft: Draft, name: NodeName) -> bool:
 
 
 def _obstructed(draft: Draft, chain: tuple[DesiredNode, ...]) -> bool:
-    names = ", ".join(wanted.name for wanted in chain)
-    head = draft.tree.head
-    there = () if head is None else head.volume_names
-    not_ours = [disk.name for disk in draft.desired.volume_disks if disk.name not in there]
-    missing = list(dict.fromkeys((*draft.observation.missing_disks, *not_ours)))
-    if missing:
-        draft.wait(
-            Reason.DISK_MISSING,
-            f"not taken: {names}; the head has no {', '.join(missing)}",
-            node=chain[0].name,
-            resolve=f"create it in the head and run 'ckptree init {draft.desired.vm}', or remove it from 'disks'",
-        )
-    elif not _room_for(draft, chain):
-        draft.wait(
-            Reason.POOL_FULL,
-            f"not taken: {names}; {draft.desired.dataset} may write only"
-            f" {draft.observation.pool.available} bytes more{_needs(draft, chain)}",
-            node=chain[0].name,
-            resolve="free space, or raise the quota",
-        )
-    else:
+    obstacle = why_no_room(draft, chain)
+    if obstacle is None:
         return False
+    reason, why, resolve = obstacle
+    names = ", ".join(wanted.name for wanted in chain)
+    draft.wait(reason, f"not taken: {names}; {why}", node=chain[0].name, resolve=resolve)
     return True
-
-
-def _ram(draft: Draft, chain: tuple[DesiredNode, ...]) -> int:
-    kept = any(
-        wanted.memory is not MemoryWish.NEVER and not why_not_kept(draft, wanted.name)
-        for wanted in chain
-    )
-    return draft.observation.ability.ram if kept else 0
-
-
-def _room_for(draft: Draft, chain: tuple[DesiredNode, ...]) -> bool:
-    return draft.observation.pool.available >= SPARE_BYTES + _ram(draft, chain)
-
-
-def _needs(draft: Draft, chain: tuple[DesiredNode, ...]) -> str:
-    ram = _ram(draft, chain)
-    return f", and the guest's RAM takes up to {ram} (less where ZFS compresses it)" if ram else ""
 
 
 def _report_lost(draft: Draft, wanted: DesiredNode) -> None:

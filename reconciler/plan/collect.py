@@ -7,6 +7,7 @@ from reconciler.model.steps import DatasetRef, Ref, SnapshotRef
 from reconciler.model.tree import Branch
 from reconciler.plan.destroy import tip_is_given_up
 from reconciler.plan.draft import Draft
+from reconciler.plan.permission import may_destroy
 
 
 def collect_garbage(draft: Draft) -> None:
@@ -26,6 +27,8 @@ def collect_garbage(draft: Draft) -> None:
 def _collect(draft: Draft, branch: Branch) -> None:
     ref = draft.dataset_ref(branch.facts)
     if tip_is_given_up(draft, branch):
+        if not may_destroy(draft, f"the empty branch {ref.name} stays"):
+            return
         targets: list[Ref] = [draft.dataset_ref(facts) for facts in reversed(branch.datasets)]
         draft.add(
             Collect(
@@ -56,4 +59,6 @@ def _roll_back(draft: Draft, branch: Branch) -> None:
             rollbacks.append((draft.dataset_ref(facts), draft.snapshot_ref(newest)))
             freed += facts.written
     ref = draft.dataset_ref(branch.facts)
+    if not may_destroy(draft, f"the discarded state of {ref.name} stays"):
+        return
     draft.add(Collect(branch=ref, rollbacks=tuple(rollbacks), frees=freed))

@@ -46,7 +46,7 @@ def _held_by_others(draft: Draft, doomed: frozenset[NodeName]) -> frozenset[Node
             held.add(name)
             draft.wait(
                 Reason.FOREIGN_HOLD,
-                f"{name} stays retired: somebody else holds it ({', '.join(sorted(tags))})",
+                f"{_stays(name)}: somebody else holds it ({', '.join(sorted(tags))})",
                 node=name,
                 resolve="let whoever placed the hold release it ('zfs release TAG SNAPSHOT')",
             )
@@ -85,7 +85,7 @@ def _destroy_cluster(
     for node in draft.tree.descendants(root):
         if node.name == root or (node.parent in cluster and node.name in doomed):
             cluster.add(node.name)
-    stands_on = draft.tree.position if draft.desired.nodes else None
+    stands_on = draft.tree.position if draft.file.nodes else None
     removed = frozenset(
         name for name in cluster if name != stands_on and lines.removable(draft.tree.nodes[name])
     )
@@ -123,21 +123,23 @@ def _next_promotion(
 
 
 def _report_pinned(draft: Draft, name: NodeName, doomed: frozenset[NodeName]) -> None:
-    node, lines = draft.tree.nodes[name], _lines(draft, doomed)
+    if name.automatic and name == draft.tree.position:
+        return  # the guest stands on it; it goes when the next one is taken
+    node, lines, stays = draft.tree.nodes[name], _lines(draft, doomed), _stays(name)
     found = sorted(lines.of(node), key=lambda line: line.dataset)
     foreign = [line for line in found if not line.ours]
     in_the_way = lines.in_the_way(node)
     if foreign:
         draft.wait(
             Reason.FOREIGN_CLONE,
-            f"{name} stays retired: {', '.join(line.dataset for line in foreign)} is a foreign clone of it",
+            f"{stays}: {', '.join(line.dataset for line in foreign)} is a foreign clone of it",
             node=name,
             resolve="destroy the clone, or promote it with 'zfs promote'",
         )
     elif len(found) == 1 and found[0].clone and in_the_way:
         draft.wait(
             Reason.FOREIGN_IN_THE_WAY,
-            f"{name} stays retired: its branch could only be kept by moving snapshots to"
+            f"{stays}: its branch could only be kept by moving snapshots to"
             f" {found[0].dataset}, where these stand in the way:"
             f" {', '.join(facts.name for facts in in_the_way)}",
             node=name,
@@ -145,6 +147,10 @@ def _report_pinned(draft: Draft, name: NodeName, doomed: frozenset[NodeName]) ->
         )
     else:
         _report_lines(draft, name, found)
+
+
+def _stays(name: NodeName) -> str:
+    return f"{name} stays" if name.automatic else f"{name} stays retired"
 
 
 def _report_lines(draft: Draft, name: NodeName, found: list[Line]) -> None:
@@ -158,14 +164,14 @@ def _report_lines(draft: Draft, name: NodeName, found: list[Line]) -> None:
     if unsaved:
         draft.wait(
             Reason.UNSAVED_TIP,
-            f"{name} stays retired: {', '.join(unsaved)} has changes that no checkpoint has",
+            f"{_stays(name)}: {', '.join(unsaved)} has changes that no checkpoint has",
             node=name,
             resolve="write 'restore: {unsaved: discard}' to give them up",
         )
         return
     draft.note(
         Reason.PINNED,
-        f"{name} stays retired and its space is not freed while"
+        f"{_stays(name)} and its space is not freed while"
         f" {' and '.join(line.dataset for line in found)} descend from it",
         node=name,
     )

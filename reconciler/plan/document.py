@@ -6,7 +6,7 @@ for, and must come out with the same digest.
 
 import json
 from dataclasses import dataclass, fields, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from hashlib import sha256
 
@@ -75,6 +75,8 @@ def to_json(value: object) -> Json:
         return value
     if isinstance(value, datetime):
         return properties.encode_time(value)
+    if isinstance(value, timedelta):
+        return value.total_seconds()
     if isinstance(value, tuple | list):
         return [to_json(item) for item in value]
     names = [field.name for field in fields(value)]  # type: ignore[arg-type]

@@ -21,10 +21,11 @@ from reconciler.model.observed import (
     Running,
     SnapshotFacts,
 )
-from reconciler.model.plan import Approval, Condition, Reason, Severity
+from reconciler.model.plan import NO_RESTRAINT, Approval, Condition, Reason, Severity
 from reconciler.model.steps import DatasetRef, Ref, SnapshotRef
 from reconciler.model.tree import Branch, Lineage, Node, Tree, derive_tree
 from reconciler.names import Dataset, NodeName, Snapshot, branch_name, branch_number
+from reconciler.plan.expiry import Expired
 from reconciler.plan.steps import steps_of
 from reconciler.simulate.host import MemoryHost
 
@@ -33,13 +34,20 @@ SPARE_BYTES = 1 << 20
 
 
 class Draft:
-    """The state that the parts of the planner share."""
+    """The state that the parts of the planner share.
+
+    ``desired`` is what ``file`` amounts to now: without the nodes whose time is over, which are ``expired``.
+    ``windows`` are the VM's and its host's. With ``group`` or ``taken`` only that is taken, and nothing else.
+    """
 
     def __init__(
         self, desired: DesiredVm, observation: Observation, tree: Tree, now: datetime
     ) -> None:
         self._now = now
-        self.desired = desired
+        self.desired = self.file = desired
+        self.expired = Expired()
+        self.restraint = NO_RESTRAINT
+        self.windows = desired.windows
         self.observation = observation
         self.actions: list[Action] = []
         self.conditions: list[Condition] = []
@@ -52,6 +60,7 @@ class Draft:
         self._reading: Reading | None = None
         self._tree: Tree | None = tree
         self.group: str | None = None
+        self.taken: NodeName | None = None
         self.captured: set[NodeName] = set()
         self.capturing: NodeName | None = None
         self.started_on: NodeName | None = None

@@ -1,4 +1,4 @@
-"""What must be so before anything at all is decided for a VM; and what of the file is not acted on yet."""
+"""What must be so before anything at all is decided for a VM."""
 
 from reconciler.model import properties
 from reconciler.model.desired import DesiredVm
@@ -14,32 +14,6 @@ def closed_gates(desired: DesiredVm, observation: Observation, tree: Tree) -> tu
         if found:
             return found
     return ()
-
-
-def not_acted_on_yet(desired: DesiredVm) -> tuple[Condition, ...]:
-    """Say plainly which keys of the file this version understands and does nothing with."""
-    keys = []
-    if any(
-        hook is not None
-        for hook in (
-            desired.hooks.before_checkpoint,
-            desired.hooks.after_checkpoint,
-            desired.hooks.before_restore,
-            desired.hooks.after_restore,
-        )
-    ):
-        keys.append("hooks")
-    if desired.schedule is not None:
-        keys.append("schedule")
-    dated = [
-        node.name for node in desired.nodes if node.expires is not None or node.keep is not None
-    ]
-    if dated:
-        keys.append(f"expires and keep (of {', '.join(dated)})")
-    return tuple(
-        _condition(Severity.NOTE, Reason.NOT_ACTED_ON_YET, f"not acted on yet: {key}")
-        for key in keys
-    )
 
 
 def _condition(severity: Severity, reason: Reason, message: str, resolve: str = "") -> Condition:

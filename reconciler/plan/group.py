@@ -4,14 +4,17 @@ Pure. ``execute.together`` carries such a capture out; ``planner`` leaves it out
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from reconciler.model.actions import Capture
 from reconciler.model.desired import DesiredNode, DesiredVm
 from reconciler.model.observed import Observation
-from reconciler.model.plan import Plan
+from reconciler.model.plan import Plan, Reason
 from reconciler.model.tree import derive_tree
+from reconciler.model.windows import ALWAYS, Windows
+from reconciler.plan.document import with_digest
+from reconciler.plan.expiry import end_of, existing
 from reconciler.plan.planner import make_plan
 
 
@@ -44,10 +47,13 @@ def groups_of(vms: Sequence[DesiredVm]) -> Mapping[str, tuple[DesiredVm, ...]]:
 
 
 def plan_group(
-    group: str, members: Sequence[tuple[DesiredVm, Observation]], now: datetime
+    group: str,
+    members: Sequence[tuple[DesiredVm, Observation]],
+    now: datetime,
+    windows: Windows = ALWAYS,
 ) -> GroupPlan:
-    """Plan the capture of GROUP for MEMBERS, all of the VMs that belong to it."""
-    taken = {vm.vm: _taken(group, vm, seen) for vm, seen in members}
+    """Plan the capture of GROUP for MEMBERS, all of the VMs that belong to it; WINDOWS are the host's."""
+    taken = {vm.vm: _taken(group, vm, seen, now) for vm, seen in members}
     if all(taken.values()):
         return GroupPlan(group, done=True)
     if any(taken.values()):
@@ -58,7 +64,7 @@ def plan_group(
     plans = []
     obstacles = []
     for vm, seen in members:
-        plan = make_plan(vm, seen, now, group=group)
+        plan = make_plan(vm, seen, now, group=group, windows=windows)
         plans.append(plan)
         if not any(isinstance(action, Capture) for action in plan.actions):
             obstacles.append(f"{vm.vm}: {_why_not(plan, node_of(vm, group))}")
@@ -70,8 +76,23 @@ def node_of(vm: DesiredVm, group: str) -> DesiredNode:
     return next(node for node in vm.nodes if node.group == group)
 
 
-def _taken(group: str, vm: DesiredVm, seen: Observation) -> bool:
-    return node_of(vm, group).name in derive_tree(vm.vm, seen.reading, seen.link).nodes
+def joined(plan: Plan, part: Plan) -> Plan:
+    """Show in PLAN the capture of PART, which is of the same VM and of a group that is ready."""
+    taken = [action for action in part.actions if isinstance(action, Capture)]
+    waiting = {node.name for action in taken for node in action.nodes}
+    conditions = tuple(
+        condition
+        for condition in plan.conditions
+        if not (condition.reason is Reason.GROUP_PENDING and condition.node in waiting)
+    )
+    return with_digest(replace(plan, actions=(*plan.actions, *taken), conditions=conditions))
+
+
+def _taken(group: str, vm: DesiredVm, seen: Observation, now: datetime) -> bool:
+    """Whether the node of GROUP was taken of VM, or is over and not to be taken any more."""
+    wanted, tree = node_of(vm, group), derive_tree(vm.vm, seen.reading, seen.link)
+    end = end_of(wanted, existing(wanted, tree), seen.journal)
+    return wanted.name in tree.nodes or (end is not None and end <= now)
 
 
 def _why_not(plan: Plan, node: DesiredNode) -> str:

@@ -17,10 +17,10 @@ from reconciler.plan.draft import Draft
 
 def settle_identity(draft: Draft) -> None:
     """Annotate, adopt and revive, in this order."""
-    for wanted in draft.desired.nodes:
+    for wanted in draft.file.nodes:
         _annotate(draft, wanted)
     for unwanted in tuple(draft.tree.nodes.values()):
-        if unwanted.name not in draft.desired.by_name:
+        if unwanted.name not in draft.file.by_name:
             _hold_again(draft, unwanted)
     for wanted in draft.desired.nodes:
         if wanted.adopt is not None and wanted.name not in draft.tree.nodes:
@@ -54,7 +54,7 @@ def _texts(wanted: DesiredNode) -> dict[str, str | None]:
 def _annotate(draft: Draft, wanted: DesiredNode) -> None:
     was: NodeName | None = None
     node = draft.tree.nodes.get(wanted.name)
-    if node is None and wanted.was is not None and wanted.was not in draft.desired.by_name:
+    if node is None and wanted.was is not None and wanted.was not in draft.file.by_name:
         node, was = draft.tree.nodes.get(wanted.was), wanted.was
     if node is None:
         return

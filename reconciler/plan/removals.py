@@ -13,6 +13,7 @@ from reconciler.model.plan import Approval, Reason
 from reconciler.model.tree import Node
 from reconciler.names import NodeName
 from reconciler.plan.draft import Draft
+from reconciler.plan.permission import may_age, may_remove
 
 _BLOCKS_REMOVALS = (Reason.PARENT_IMMUTABLE, Reason.SUSPECTED_RENAME, Reason.HEAD_LOST)
 
@@ -22,7 +23,7 @@ def check_structure(draft: Draft) -> None:
 
     Looks at what exists before anything new is made; a new node that may be a renamed one is not taken.
     """
-    gone = {node.name for node in removed_nodes(draft)}
+    gone = {node.name for node in removed_nodes(draft) if node.name not in draft.expired.nodes}
     renamed = _suspected_renames(draft, gone)
     for old, new in renamed:
         draft.wait(
@@ -75,8 +76,10 @@ def retire_removed(draft: Draft) -> None:
             f"no longer in the file and kept, because that says 'prune: {{mode: never}}': {names}",
         )
         return
-    removed = _without_refused(draft, removed)
-    if not removed or _awaits_approval(draft, removed):
+    if not may_remove(draft, f"not retired: {names}"):
+        return
+    removed = _without_held(draft, _without_refused(draft, removed))
+    if not removed:
         return
     draft.add(
         Retire(
@@ -90,6 +93,45 @@ def retire_removed(draft: Draft) -> None:
             until=draft.now + prune.grace,
         )
     )
+
+
+def report_expired(draft: Draft) -> None:
+    """Say what became of every node of the file whose time is over, and why one stays all the same."""
+    waits = {condition.node for condition in draft.conditions}
+    for name, end in draft.expired.nodes.items():
+        node = draft.tree.nodes.get(name)
+        if node is not None and node.retired is None and name in waits:
+            continue  # it is said already why it is still there
+        if node is None:
+            known = name in draft.journal.realised
+            now = "is gone, and is not taken again" if known else "is not taken any more"
+            resolve = "remove it from the file, or move its date"
+            if known:
+                resolve += (
+                    f" and run 'ckptree forget {draft.desired.vm} {name}' to let it be taken anew"
+                )
+        elif node.retired is None:
+            now, resolve = "is still there", "remove it from the file, or move its date"
+        else:
+            goes = node.retired + draft.desired.prune.grace
+            now = f"is hidden; it goes at {goes:%Y-%m-%d %H:%M} UTC"
+            resolve = "move its date to bring it back, or remove it from the file"
+        draft.note(
+            Reason.EXPIRED,
+            f"{name} was wanted until {end:%Y-%m-%d %H:%M} UTC and {now}",
+            node=name,
+            resolve=resolve,
+        )
+    for name, why in draft.expired.kept.items():
+        if not why:
+            may_age(draft, f"{name} is kept, though its time is over")
+            continue
+        draft.wait(
+            Reason.EXPIRED,
+            f"the time of {name} is over, and it stays, because {why}",
+            node=name,
+            resolve="move its date, or take away what keeps it",
+        )
 
 
 def removal_digest(draft: Draft, removed: tuple[Node, ...]) -> str:
@@ -115,7 +157,7 @@ def _without_refused(draft: Draft, removed: tuple[Node, ...]) -> tuple[Node, ...
                 resolve="write it back with 'protect: false', apply, and then remove it",
             )
             kept_out.update(node.name for node in subtree)
-    if draft.desired.nodes:
+    if draft.file.nodes:
         kept_out.update(_under_the_guest(draft, gone - kept_out))
     return tuple(node for node in removed if node.name not in kept_out)
 
@@ -138,14 +180,25 @@ def _under_the_guest(draft: Draft, gone: set[NodeName]) -> set[NodeName]:
             Reason.WOULD_DROP_HEAD,
             f"{top} is not retired: the guest descends from {draft.tree.position}, which would go with it",
             node=top,
-            resolve="write 'current:' with a node that stays to move the guest away first, or keep it in the file",
+            resolve="write 'current:' with a node that stays to move the guest away first, or keep it in the file"
+            + (", with a later date" if top in draft.expired.nodes else ""),
         )
     return under
 
 
+def _without_held(draft: Draft, removed: tuple[Node, ...]) -> tuple[Node, ...]:
+    """Leave out what waits for a person; a date in the file is a person's word, except where every removal waits."""
+    if draft.desired.prune.mode is PruneMode.CONFIRM:
+        return () if removed and _awaits_approval(draft, removed) else removed
+    edited = tuple(node for node in removed if node.name not in draft.expired.nodes)
+    if not edited or not _awaits_approval(draft, edited):
+        return removed
+    return tuple(node for node in removed if node.name in draft.expired.nodes)
+
+
 def _awaits_approval(draft: Draft, removed: tuple[Node, ...]) -> bool:
     prune = draft.desired.prune
-    emptied = not draft.desired.nodes
+    emptied = not draft.file.nodes
     if prune.mode is PruneMode.AUTO and len(removed) <= prune.limit and not emptied:
         return False
     if {node.guid for node in removed} <= draft.journal.approved:

@@ -23,6 +23,7 @@ from reconciler.plan.guest import (
     why_not_kept,
     why_not_resumed,
 )
+from reconciler.plan.permission import may_pause, may_remove
 
 AUTOMATIC_LIFE_HOURS = 72
 _LONGEST_NODE = 63
@@ -49,14 +50,22 @@ def restore_if_asked(draft: Draft) -> None:
         draft.capturing = current
         return
     asked_again = _asked_again(draft)
-    if asked_again or current != draft.journal.current:
+    if asked_again:
         differs, unsaved = draft.started_on != current, draft.started_unsaved
+    elif current != draft.journal.current:
+        differs, unsaved = _goes_to(draft, draft.started_on, current), draft.started_unsaved
     else:
-        differs, unsaved = draft.tree.position != current, False
+        differs, unsaved = _elsewhere(draft, draft.tree.position, current), False
     if _gave_up(draft, current):
         return
     if not differs and not (asked_again and unsaved):
         draft.capturing = current
+        if current != draft.journal.current and draft.started_on != current:
+            draft.note(
+                Reason.CURRENT_BEHIND_HEAD,
+                f"the guest stands on {current} already, and has moved on to {draft.started_on}",
+                resolve=f"write another 'restore: {{again: ...}}' to go back to the state of {current} itself",
+            )
         return
     if not asked_again and current == draft.journal.current:
         _report_difference(draft, current)
@@ -78,8 +87,23 @@ def is_asked(draft: Draft) -> bool:
         and draft.journal.gave_up[:2] == (current, draft.desired.restore.again)
     ):
         return False
-    asked_again = _asked_again(draft)
-    return asked_again or (current != draft.journal.current and draft.tree.position != current)
+    newly = current != draft.journal.current and _goes_to(draft, draft.tree.position, current)
+    return _asked_again(draft) or newly
+
+
+def _goes_to(draft: Draft, position: NodeName | None, current: NodeName) -> bool:
+    """Whether a file that newly says CURRENT sends a guest on POSITION there."""
+    return position != current and (current.scheduled or _elsewhere(draft, position, current))
+
+
+def _elsewhere(draft: Draft, position: NodeName | None, current: NodeName) -> bool:
+    """Whether a guest on POSITION is elsewhere than on CURRENT; what a schedule took above that does not count."""
+    for node in draft.tree.ancestors(position):
+        if node.name == current:
+            return False
+        if not node.name.scheduled:
+            break
+    return True
 
 
 def _asked_again(draft: Draft) -> bool:
@@ -154,6 +178,8 @@ def _restore(draft: Draft, target: Node) -> None:
     left = Left.CLEAN
     if unsaved:
         left = Left.DISCARDED if policy is Unsaved.DISCARD else Left.SAVED
+    if _held_back(draft, target, left):
+        return
     if left is not Left.SAVED:
         _add(draft, target, head, None, left)
         return
@@ -171,6 +197,18 @@ def _restore(draft: Draft, target: Node) -> None:
         )
         return
     _add(draft, target, head, save, left, save_memory=memory)
+
+
+def _held_back(draft: Draft, target: Node, left: Left) -> bool:
+    """Whether the restore waits for its hours, or would discard what may not be discarded now."""
+    what = f"{target.name} is not restored"
+    wait = "wait until then, or write 'current' as it was before"
+    if may_pause(draft, f"{what} now: that stops the guest", node=target.name, resolve=wait) and (
+        left is not Left.DISCARDED or may_remove(draft, f"{what}, as the state before is discarded")
+    ):
+        return False
+    draft.settles_current = False
+    return True
 
 
 def _guest_in_the_way(draft: Draft, target: Node) -> bool:

@@ -4,7 +4,7 @@
 action itself says is told, because the plan is all that a reader has.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import assert_never
 
@@ -28,6 +28,7 @@ from reconciler.model.actions import (
     Sweep,
     Tidy,
 )
+from reconciler.model.desired import HookPair
 from reconciler.model.journal import Left
 from reconciler.model.properties import Grade
 from reconciler.model.steps import DatasetRef
@@ -62,8 +63,25 @@ class ActionView:
     undo: str = ""
 
 
-def action_view(action: Action, home: Dataset) -> ActionView:  # noqa: C901 - one case an action
+def action_view(action: Action, home: Dataset) -> ActionView:
     """Tell ACTION in words; names below HOME are shortened."""
+    view = _view(action, home)
+    match action:
+        case Capture(hooks=pair) | Restore(hooks=pair) | Start(hooks=pair) | Return(hooks=pair):
+            said = _hooks(pair)
+            return replace(view, facts=(*view.facts, said)) if said else view
+        case _:
+            return view
+
+
+def _hooks(pair: HookPair) -> str:
+    before = "" if pair.before is None else f"{pair.before.run[0]} first"
+    after = "" if pair.after is None else f"{pair.after.run[0]} afterwards, whatever happens"
+    named = " and ".join(text for text in (before, after) if text)
+    return f"runs {named}" if named else ""
+
+
+def _view(action: Action, home: Dataset) -> ActionView:  # noqa: C901 - one case an action
     match action:
         case Relink(branch=branch):
             what = f"the link leads to {short(branch.name, home)} again"

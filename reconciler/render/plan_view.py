@@ -202,12 +202,12 @@ def _sum_of(action: Action) -> Sums:
             assert_never(action)
 
 
-def sums_text(sums: Sums) -> str:
-    """Write SUMS as one sentence: ``2 to capture, 1 to restore, 0 to retire, ...; frees ...``."""
+def sums_text(sums: Sums, *, short: bool = False) -> str:
+    """Write SUMS as one sentence: ``2 to capture, 1 to restore, 0 to retire, ...; frees ...``; SHORT without zeros."""
     parts = [
         f"{count} to {name}"
         for name in _COUNTED
-        if (count := getattr(sums, name)) or name in _ALWAYS
+        if (count := getattr(sums, name)) or (name in _ALWAYS and not short)
     ]
     text = ", ".join(parts) if any(getattr(sums, name) for name in _COUNTED) else NOTHING_TO_DO
     if sums.frees:

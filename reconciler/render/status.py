@@ -27,9 +27,15 @@ _STATES = {
 
 
 def render_status(
-    views: Sequence[StatusView], released: Mapping[Dataset, str], style: Style
+    views: Sequence[StatusView],
+    released: Mapping[Dataset, str],
+    style: Style,
+    doing: Mapping[str, str] | None = None,
 ) -> str:
-    """Write the status of VMs as a table; RELEASED are the homes that no file describes, with their VMs."""
+    """Write the status of VMs as a table.
+
+    RELEASED are the homes that no file describes, with their VMs; DOING tells what the daemon does with a VM.
+    """
     page = Page(style)
     if not views and not released:
         page.line("no VMs")
@@ -44,6 +50,8 @@ def render_status(
     for view, row in zip(views, rows, strict=True):
         _line(page, row, widths, _STATES[view.state])
         _explain(page, view, style)
+        if at_work := (doing or {}).get(view.vm):
+            page.line(Span(at_work, Role.CHANGE), first="  ", rest="    ")
     for home, row in zip(released, gone, strict=True):
         _line(page, row, widths, Role.WAIT)
         message = f"no file describes {home}: its checkpoints and holds stay, nothing is touched"

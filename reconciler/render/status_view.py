@@ -17,7 +17,7 @@ from reconciler.render.tree_nodes import Phase, condition_json
 from reconciler.render.tree_view import tree_view
 from reconciler.render.units import count_text
 
-_PATIENT = (Reason.WHEN_MANUAL, Reason.PARENT_MISSING)
+PATIENT = (Reason.WHEN_MANUAL, Reason.PARENT_MISSING, Reason.OUTSIDE_WINDOW)
 """Waits that the file itself asks for, or that another one explains: nothing is wrong with them."""
 
 
@@ -110,15 +110,13 @@ class StatusView:
         }
 
 
-def status_view(
-    desired: DesiredVm, observation: Observation, plan: Plan, *, revision: str | None = None
-) -> StatusView:
+def status_view(desired: DesiredVm, observation: Observation, plan: Plan) -> StatusView:
     """Tell the status of one VM that a file describes."""
     view = tree_view(desired, observation, plan, plan.now)
     blocks = [c for c in plan.conditions if c.severity is Severity.REFUSAL]
     blocks += [c for c in plan.conditions if c.severity is Severity.WAIT]
-    stalling = [c for c in blocks if c.reason not in _PATIENT]
-    reconciling = _reconciling(plan)
+    stalling = [c for c in blocks if c.reason not in PATIENT]
+    reconciling = _reconciling(plan, blocks)
     stalled = _stalled(stalling)
     return StatusView(
         vm=view.vm,
@@ -129,7 +127,7 @@ def status_view(
         stalled=stalled,
         file=desired.position.file,
         digest=desired.digest,
-        revision=revision,
+        revision=desired.revision,
         head=view.head,
         position=view.position,
         guest=view.guest if view.exists else None,
@@ -148,10 +146,13 @@ def _message(plan: Plan, reason: Reason) -> str | None:
     return next((c.message for c in plan.conditions if c.reason is reason), None)
 
 
-def _reconciling(plan: Plan) -> Verdict:
+def _reconciling(plan: Plan, blocks: Sequence[Condition]) -> Verdict:
     if plan.actions:
         message = f"{count_text(len(plan.actions), 'action')} to be carried out"
         return Verdict(Truth.TRUE, "ChangesPending", message)
+    for condition in blocks:
+        if condition.reason is Reason.OUTSIDE_WINDOW:  # it goes on by itself
+            return Verdict(Truth.TRUE, condition.reason.value, condition.message)
     return Verdict(Truth.FALSE, "NothingPending")
 
 

@@ -23,6 +23,7 @@ class Phase(Enum):
     WAITING = "Waiting"
     RETIRED = "Retired"
     LOST = "Lost"
+    EXPIRED = "Expired"
     FOREIGN = "Foreign"
 
 

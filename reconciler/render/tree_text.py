@@ -7,6 +7,7 @@ their place, with the reason. ``tree_view`` says what is shown, ``drawing`` draw
 from reconciler.model.observed import Running
 from reconciler.render.conditions_text import add_condition
 from reconciler.render.drawing import Lead, draw
+from reconciler.render.folding import Folded, fold
 from reconciler.render.layout import Page, Piece, Span, columns, padded, shortened
 from reconciler.render.style import Role, Style
 from reconciler.render.tree_nodes import NodeView, Phase, TreeView
@@ -26,6 +27,7 @@ _PHASES = {
     Phase.WAITING: Role.WAIT,
     Phase.RETIRED: Role.DIM,
     Phase.LOST: Role.LOSS,
+    Phase.EXPIRED: Role.DIM,
     Phase.FOREIGN: Role.DIM,
 }
 _COMING = {
@@ -88,18 +90,33 @@ def _unsaved_text(view: TreeView) -> str:
 
 
 def _table(page: Page, view: TreeView, style: Style) -> None:
-    leads = draw(view.nodes, style.glyphs)
-    cells = [_cells(view, node, leads[node.name], style) for node in view.nodes]
+    rows = fold(view.nodes)
+    shown = [row for row in rows if isinstance(row, NodeView)]
+    leads = draw(rows, style.glyphs)
+    cells = [_cells(view, node, leads[node.name], style) for node in shown]
     widths = [max(map(columns, column)) for column in zip(_HEADINGS, *cells, strict=True)]
-    widths[0] = _name_width(view, cells, widths, style)
+    widths[0] = _name_width(shown, cells, widths, style)
     titles = _columns(_HEADINGS, widths)
     page.line(first=[Span(padded(_HEADINGS[0], widths[0]) + titles, Role.DIM)])
-    for node, row in zip(view.nodes, cells, strict=True):
-        _node(page, view, node, leads[node.name], _columns(row, widths), widths[0], style)
+    by_name = {node.name: _columns(row, widths) for node, row in zip(shown, cells, strict=True)}
+    for row in rows:
+        lead = leads[row.name]
+        if isinstance(row, Folded):
+            _folded(page, row, lead, style)
+        else:
+            _node(page, view, row, lead, by_name[row.name], widths[0], style)
+
+
+def _folded(page: Page, row: Folded, lead: Lead, style: Style) -> None:
+    times = [] if row.first is None or row.last is None else [row.first, row.last]
+    days = " to ".join(dict.fromkeys(f"{moment:%Y-%m-%d}" for moment in times))
+    parts = [f"{style.glyphs.ellipsis} {row.count} more automatic", days, bytes_text(row.own_bytes)]
+    text = Span(", ".join(part for part in parts if part), Role.DIM)
+    page.line(first=[Span(lead.name, Role.DIM), text])
 
 
 def _name_width(
-    view: TreeView, cells: list[tuple[str, ...]], widths: list[int], style: Style
+    shown: list[NodeView], cells: list[tuple[str, ...]], widths: list[int], style: Style
 ) -> int:
     """Choose the first column's width: a longer name gets a line of its own.
 
@@ -110,7 +127,7 @@ def _name_width(
     room = style.width - sum(len(_GAP) + width for width in widths[1:])
     if widths[0] + _TAIL <= room:
         return widths[0]
-    rows = zip(view.nodes, cells, strict=True)
+    rows = zip(shown, cells, strict=True)
     chosen = [columns(row[0]) for node, row in rows if not node.name.automatic]
     return max(_NARROWEST_NAME, min(room, max(chosen, default=0)))
 

@@ -24,7 +24,7 @@ from reconciler.model.tree import Node, Tree, derive_tree
 from reconciler.names import NodeName
 from reconciler.render.tree_nodes import NodeView, Phase, TreeView
 
-_SHOWN_OTHERWISE = (Reason.OBSERVATION_INCOMPLETE, Reason.TAMPERED, Reason.NOT_ACTED_ON_YET)
+_SHOWN_OTHERWISE = (Reason.OBSERVATION_INCOMPLETE, Reason.TAMPERED)
 
 
 def tree_view(
@@ -116,7 +116,7 @@ class _Known:
             labels=node.labels,
             protect=node.protect,
             group=node.group,
-            expires=node.expires if wanted is None else wanted.expires or node.expires,
+            expires=node.expires if wanted is None else _end(wanted, node),
             retired=node.retired,
             goes=goes,
             coming=coming,
@@ -146,13 +146,19 @@ class _Known:
             )
 
     def _phase(self, conditions: tuple[Condition, ...], coming: tuple[str, ...]) -> Phase:
-        if any(condition.reason is Reason.LOST for condition in conditions):
-            return Phase.LOST
+        for reason, phase in ((Reason.LOST, Phase.LOST), (Reason.EXPIRED, Phase.EXPIRED)):
+            if any(condition.reason is reason for condition in conditions):
+                return phase
         held = any(condition.severity is not Severity.NOTE for condition in conditions)
         return Phase.WAITING if not coming and (held or self._blocked) else Phase.PLANNED
 
     def _wanted(self, name: NodeName) -> DesiredNode | None:
         return None if self._desired is None else self._desired.by_name.get(name)
+
+
+def _end(wanted: DesiredNode, node: Node) -> datetime | None:
+    kept = None if node.taken is None or wanted.keep is None else node.taken + wanted.keep
+    return wanted.expires or kept or node.expires
 
 
 def _verbs(plan: Plan) -> Iterator[tuple[NodeName, str]]:

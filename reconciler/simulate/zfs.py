@@ -75,6 +75,10 @@ class MemoryZfs:
         facts = self._state.pools.get(dataset.pool, PoolFacts(name=dataset.pool, available=_ROOM))
         return replace(facts, available=0) if self._state.full else facts
 
+    def pools(self, datasets: Sequence[Dataset]) -> Mapping[Dataset, PoolFacts]:
+        """Read as the contract says."""
+        return {dataset: self.pool(dataset) for dataset in datasets}
+
     def homes(self) -> Mapping[Dataset, str]:
         """Read as the contract says."""
         return {

@@ -18,6 +18,7 @@ from reconciler.model.desired import (
     Schedule,
     SourcePosition,
 )
+from reconciler.model.windows import Windows
 from reconciler.names import Dataset, NodeName, VmName
 
 _Value_co = TypeVar("_Value_co", covariant=True)
@@ -54,5 +55,6 @@ class Document:
     restore: RestorePolicy
     hooks: Hooks
     schedule: Schedule | None
+    windows: Windows
     host: str | None
     suspend: bool

@@ -1,87 +1,155 @@
-"""The host's own settings, ``ckptree.yaml``: all optional, and as strictly read as the VM documents."""
+"""The host's own settings, ``ckptree.yaml``: all optional, and as strictly read as the VM documents.
+
+``schema`` says what is wrong with the shape, this what is wrong with the values; nothing here looks at the host.
+"""
 
 from datetime import timedelta
-from difflib import get_close_matches
+from ipaddress import ip_address
 from pathlib import Path
 
 from reconciler import paths
 from reconciler.errors import CkptreeError
+from reconciler.model.desired import SourcePosition
+from reconciler.spec.file import trusted_bytes
 from reconciler.spec.findings import Finding, SpecInvalid, excerpt
 from reconciler.spec.parse import parse
 from reconciler.spec.read import Reader
-from reconciler.spec.scalars import parse_duration
-from reconciler.spec.settings import HostSettings
+from reconciler.spec.schema import Schema, check
+from reconciler.spec.settings import GitSource, HostSettings, Notify, Signers
 from reconciler.spec.syntax import MappingNode, empty
 from reconciler.spec.text import decode
+from reconciler.spec.windows import read_windows
 
-WRITE_PATHS = ("auto", "pyzfs", "command")
-_KEYS = ("vms", "zfs", "group-wait")
-_LEAST_WAIT = timedelta(seconds=1)
-_LONGEST_WAIT = timedelta(hours=1)  # drivers.guests.client: the longest hold
-_STANDARD_WAIT = timedelta(seconds=60)
+_WAIT = timedelta(seconds=1), timedelta(hours=1)  # drivers.guests.client: the longest hold
+_INTERVAL = timedelta(seconds=10), timedelta(days=1)
+_EVERY = timedelta(seconds=5), timedelta(days=1)
+_CHANGED_ON_THE_WAY = ("http://", "git://")
+_HIGHEST_PORT = 65535
 
 
 def load_settings(path: Path | None) -> HostSettings:
     """Read the settings at PATH; without one those at the default place, if there are any.
 
-    Raises CkptreeError if PATH cannot be read, SpecInvalid with every fault in it.
+    Raises CkptreeError if PATH is not there, SpecInvalid with every fault in it.
     """
     file = path or paths.CONFIG
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        if path is None and isinstance(error, FileNotFoundError):
+    if not file.exists():
+        if path is None:
             return HostSettings()
-        raise CkptreeError(f"{file}: the settings cannot be read: {error.strerror}") from error
-    text = decode(data, str(file))
+        raise CkptreeError(
+            f"{file}: the settings are not there (name their file with --config, or leave that out)"
+        )
+    return settings_of(trusted_bytes(file), str(file))
+
+
+def settings_of(data: bytes | tuple[str, str], file: str) -> HostSettings:
+    """Read the settings from DATA, or from what ``trusted_bytes`` says instead; FILE is for the findings.
+
+    Raises SpecInvalid with every fault.
+    """
+    if not isinstance(data, bytes):
+        raise SpecInvalid((Finding(SourcePosition(file, 1, 1), *data),))
+    text = decode(data, file)
     if not isinstance(text, str):
         raise SpecInvalid(text)
-    parsed = parse(text, str(file))
-    if parsed.root is None or empty(parsed.root):
-        return _checked(HostSettings(), parsed.findings)
-    if not isinstance(parsed.root, MappingNode):
-        fault = Finding(parsed.root.position, "these are no settings", "write 'zfs: auto'")
-        raise SpecInvalid((*parsed.findings, fault))
-    return _read(parsed.root, parsed.findings)
-
-
-def _read(root: MappingNode, known: tuple[Finding, ...]) -> HostSettings:
-    reader = Reader(known)
-    for entry in root.entries:
-        if entry.key.text not in _KEYS:
-            near = get_close_matches(entry.key.text, _KEYS, n=1)
-            hint = f"write '{near[0]}'" if near else f"the keys are {', '.join(_KEYS)}"
-            reader.fault(entry.key.position, f"unknown key {excerpt(entry.key.text)}", hint)
-        elif reader.text(root, entry.key.text) is None:
-            reader.fault(entry.key.position, f"'{entry.key.text}' has no text", "write a word")
-    zfs = reader.scalar(root, "zfs")
-    if zfs is not None and zfs.text not in WRITE_PATHS:
-        message = f"{excerpt(zfs.text)} is no way to write ZFS"
-        reader.fault(zfs.position, message, f"write one of {', '.join(WRITE_PATHS)}")
-    vms = reader.scalar(root, "vms")
-    if vms is not None and not vms.text.startswith("/"):
-        reader.fault(
-            vms.position, f"{excerpt(vms.text)} is a relative path", "write the whole path"
-        )
-    wait = reader.scalar(root, "group-wait")
-    group_wait = None
-    if wait is not None and parse_duration(wait.text) is not None:
-        group_wait = reader.duration(root, "group-wait", _LEAST_WAIT)
-    elif wait is not None:
-        message = f"{excerpt(wait.text)} is no duration"
-        reader.fault(wait.position, message, "write a number with a unit, for example 60s or 2m")
-    if group_wait is not None and group_wait > _LONGEST_WAIT:
-        message = f"{excerpt(wait.text if wait else '')} is longer than any guest is held frozen"
-        reader.fault((wait or root).position, message, "write at most 1h")
-    settings = HostSettings(
-        vms=None if vms is None else Path(vms.text),
-        zfs="auto" if zfs is None else zfs.text,
-        group_wait=group_wait or _STANDARD_WAIT,
-    )
-    return _checked(settings, (*known, *reader.findings))
-
-
-def _checked(settings: HostSettings, findings: tuple[Finding, ...]) -> HostSettings:
-    if findings:
-        raise SpecInvalid(findings)
+    parsed = parse(text, file)
+    root, known = parsed.root, parsed.findings
+    settings = HostSettings()
+    if root is not None and not empty(root):
+        known = (*known, *check(root, Schema.HOST))
+        if isinstance(root, MappingNode):
+            reader = Reader(known)
+            settings = _read(reader, root)
+            known = (*known, *reader.findings)
+    if known:
+        raise SpecInvalid(tuple(set(known)))
     return settings
+
+
+def _read(reader: Reader, root: MappingNode) -> HostSettings:
+    standard = HostSettings()
+    vms = reader.text(root, "vms")
+    group_wait = _duration(reader, root, "group-wait", _WAIT)
+    interval = _duration(reader, root, "interval", _INTERVAL)
+    return HostSettings(
+        vms=None if vms is None else Path(vms),
+        zfs=reader.text(root, "zfs") or standard.zfs,
+        group_wait=standard.group_wait if group_wait is None else group_wait,
+        interval=standard.interval if interval is None else interval,
+        source=_git(reader, reader.section(reader.section(root, "source"), "git")),
+        listen=_listen(reader, root),
+        notify=_notify(reader, reader.section(root, "notify")),
+        windows=read_windows(reader, root.get("windows")),
+    )
+
+
+def _duration(
+    reader: Reader, mapping: MappingNode | None, key: str, bounds: tuple[timedelta, timedelta]
+) -> timedelta | None:
+    least, most = bounds
+    duration = reader.duration(mapping, key, least)
+    node = reader.scalar(mapping, key)
+    if duration is not None and node is not None and duration > most:
+        message = f"{excerpt(node.text)} is too long for '{key}'"
+        reader.fault(node.position, message, f"write at most {_words(most)}")
+        return None
+    return duration
+
+
+def _words(duration: timedelta) -> str:
+    return f"{duration.days}d" if duration.days else f"{duration // timedelta(hours=1)}h"
+
+
+def _git(reader: Reader, section: MappingNode | None) -> GitSource | None:
+    url = reader.scalar(section, "url")
+    if section is None or url is None:
+        return None
+    standard = GitSource(url=url.text)
+    every = _duration(reader, section, "every", _EVERY)
+    verify = _signers(reader, section, "verify")
+    if verify is None and url.text.startswith(_CHANGED_ON_THE_WAY):
+        message = f"anybody on the way can change what comes from {excerpt(url.text)}"
+        reader.fault(url.position, message, "write https:// or ssh://, or add 'verify'")
+    return GitSource(
+        url=url.text,
+        branch=reader.text(section, "branch") or standard.branch,
+        path=reader.relative_path(reader.scalar(section, "path")) or standard.path,
+        every=standard.every if every is None else every,
+        verify=verify,
+        destructive=_signers(reader, section, "destructive"),
+    )
+
+
+def _signers(reader: Reader, mapping: MappingNode, key: str) -> Signers | None:
+    section = reader.section(mapping, key)
+    ssh, gpg = reader.text(section, "ssh"), reader.text(section, "gpg")
+    if ssh is None and gpg is None:
+        return None
+    return Signers(ssh=Path(ssh) if ssh else None, gpg=Path(gpg) if gpg else None)
+
+
+def _listen(reader: Reader, root: MappingNode) -> tuple[str, int] | None:
+    node = reader.scalar(root, "listen")
+    if node is None:
+        return None
+    host, _, port = node.text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        here = ip_address(host).is_loopback
+    except ValueError:
+        here = False
+    if not (here and port.isascii() and port.isdecimal() and 0 < int(port) <= _HIGHEST_PORT):
+        message = f"{excerpt(node.text)} is not an address of this host itself with a port"
+        reader.fault(node.position, message, "write for example 127.0.0.1:8470")
+        return None
+    return host, int(port)
+
+
+def _notify(reader: Reader, section: MappingNode | None) -> Notify:
+    facility = reader.text(section, "syslog") or Notify().facility
+    return Notify(
+        facility=None if facility == "none" else facility,
+        command=reader.command(section, "command"),
+        webhook=reader.text(section, "webhook"),
+        revision=reader.command(section, "revision"),
+    )

@@ -8,24 +8,25 @@ a file becomes invalid is the caller's knowledge.
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reconciler.errors import CkptreeError
 from reconciler.model.desired import DesiredVm, SourcePosition
-from reconciler.spec import schema
 from reconciler.spec.across import check_together
 from reconciler.spec.checks import check_document
 from reconciler.spec.document import Document
+from reconciler.spec.file import reason, trusted_bytes
 from reconciler.spec.findings import Finding
 from reconciler.spec.parse import parse
 from reconciler.spec.read import Reader
+from reconciler.spec.schema import Schema, check
 from reconciler.spec.syntax import MappingNode, empty
-from reconciler.spec.text import LARGEST_FILE, decode
+from reconciler.spec.text import decode
 from reconciler.spec.vm import read_document
 
-_SUFFIXES = (".yaml", ".yml")
+SUFFIXES = (".yaml", ".yml")
 _MOST_FINDINGS = 200
 
 
@@ -55,6 +56,11 @@ def load_text(text: str | bytes, file: str) -> DesiredVm | tuple[Finding, ...]:
     return outcome.vm or outcome.findings
 
 
+def of_revision(loaded: Loaded, revision: str | None) -> Loaded:
+    """Mark what was LOADED as of REVISION of a repository."""
+    return replace(loaded, vms=tuple(replace(vm, revision=revision) for vm in loaded.vms))
+
+
 def load_path(path: Path) -> Loaded:
     """Load PATH: a file, or the ``*.yaml`` and ``*.yml`` of a folder (not of those below it).
 
@@ -66,7 +72,15 @@ def load_path(path: Path) -> Loaded:
 def load_paths(paths: Sequence[Path]) -> Loaded:
     """Load several files and folders as if they were one folder."""
     files = dict.fromkeys(file for path in paths for file in _files(path))
-    outcomes = [_read_file(file) for file in files]
+    return _loaded([_read_file(file) for file in files])
+
+
+def load_bytes(files: Mapping[str, bytes | tuple[str, str]]) -> Loaded:
+    """Load FILES by name as if they were one folder; instead of its bytes, one may say what is wrong and what to do."""
+    return _loaded([_of_bytes(data, file) for file, data in files.items()])
+
+
+def _loaded(outcomes: Sequence[_Outcome]) -> Loaded:
     together = check_together([one.document for one in outcomes if one.document])
     clashing = {finding.position.file for finding in together}
     return Loaded(
@@ -87,49 +101,26 @@ def _files(path: Path) -> list[Path]:
             f"{path}: no such file or folder (name the VM documents with --vms, or create it)"
         ) from None
     except (OSError, ValueError) as error:
-        raise CkptreeError(f"{path}: cannot be read: {_reason(error)}") from None
+        raise CkptreeError(f"{path}: cannot be read: {reason(error)}") from None
     if status.st_mode & stat.S_IWOTH:
         raise CkptreeError(
             f"{path}: everybody may write to this folder (take that right away with chmod o-w)"
         )
     return [
-        path / name
-        for name in names
-        if name.endswith(_SUFFIXES) and not name.startswith((".", "#"))
+        path / name for name in names if name.endswith(SUFFIXES) and not name.startswith((".", "#"))
     ]
 
 
 def _read_file(path: Path) -> _Outcome:
     file = os.fsencode(path).decode("utf-8", "backslashreplace")
-    data = _bytes(path)
+    return _of_bytes(trusted_bytes(path), file)
+
+
+def _of_bytes(data: bytes | tuple[str, str], file: str) -> _Outcome:
     if isinstance(data, bytes):
         return _read(data, file)
     message, hint = data
     return _Outcome(file, None, None, (Finding(SourcePosition(file, 1, 1), message, hint),))
-
-
-def _bytes(path: Path) -> bytes | tuple[str, str]:
-    """Read the file, or say what is wrong with it and what to do."""
-    try:
-        # Not blocking, because opening a named pipe would wait for a writer.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as stream:
-            mode = os.fstat(descriptor).st_mode
-            if not stat.S_ISREG(mode):
-                return "this is not a regular file", "remove it, or give it another ending"
-            if mode & stat.S_IWOTH:
-                return "everybody may write to this file", "take that right away with chmod o-w"
-            return stream.read(LARGEST_FILE + 1)
-    except IsADirectoryError:
-        return "this is not a regular file", "remove it, or give it another ending"
-    except FileNotFoundError:
-        return "the file is not there: a link to nowhere?", "remove it, or put the file back"
-    except OSError as error:
-        return f"the file cannot be read: {_reason(error)}", "make it readable, or remove it"
-
-
-def _reason(error: OSError | ValueError) -> str:
-    return (getattr(error, "strerror", None) or str(error)).lower()
 
 
 def _read(data: bytes, file: str) -> _Outcome:
@@ -142,7 +133,7 @@ def _read(data: bytes, file: str) -> _Outcome:
         return _Outcome(file, None, None, _bounded(parsed.findings))
     if empty(root):
         return _Outcome(file, None, None, ())
-    known = (*parsed.findings, *schema.check(root))
+    known = (*parsed.findings, *check(root, Schema.VM))
     if not isinstance(root, MappingNode):
         return _Outcome(file, None, None, _bounded(known))
     reader = Reader(known)
@@ -169,6 +160,7 @@ def _vm(document: Document, digest: str) -> DesiredVm:
         restore=document.restore,
         hooks=document.hooks,
         schedule=document.schedule,
+        windows=document.windows,
         host=document.host,
         suspend=document.suspend,
     )

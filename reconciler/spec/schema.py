@@ -1,4 +1,4 @@
-"""Validation against the published JSON Schema, the very one that editors use.
+"""Validation against the published JSON Schemas, the very ones that editors use.
 
 jsonschema decides what is wrong, and ``complaints`` says it: the sentences must not depend on the
 library's version. Values are handed over as YAML 1.2 readers see them, except that words on which
@@ -7,6 +7,7 @@ readers disagree are handed over as what no schema accepts.
 
 import json
 import sys
+from enum import Enum
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -20,33 +21,44 @@ from reconciler.spec.syntax import MappingNode, Node, ScalarNode, SequenceNode
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
-_FILE = "vm.schema.json"
 _DEEPEST_CALLS = 5000  # jsonschema calls itself some seven times for each level of a document
 # Keys whose plain value is taken as its text, whatever it looks like.
-_TAKEN_AS_TEXT = {"expires": {Kind.DATE}, "again": {Kind.DATE, Kind.INTEGER}}
+_TAKEN_AS_TEXT = {
+    "expires": {Kind.DATE},
+    "again": {Kind.DATE, Kind.INTEGER},
+    "from": {Kind.NUMBER},
+    "until": {Kind.NUMBER},
+}
 
 Plain: TypeAlias = "dict[str, Plain] | list[Plain] | str | int | bool | _Ambiguous | None"
+
+
+class Schema(Enum):
+    """The schemas there are, by the names of their files."""
+
+    VM = "vm.schema.json"
+    HOST = "host.schema.json"
 
 
 class _Ambiguous:
     """A value of no JSON type: what stands here is read differently by different programs."""
 
 
-def schema_text() -> str:
-    """Give the schema: from the installed package, or from the checkout that this is run from."""
-    packaged = resources.files("reconciler.spec") / _FILE
+def schema_text(schema: Schema) -> str:
+    """Give SCHEMA: from the installed package, or from the checkout that this is run from."""
+    packaged = resources.files("reconciler.spec") / schema.value
     if packaged.is_file():
         return packaged.read_text(encoding="utf-8")
-    checkout = Path(__file__).parents[2] / "schemas" / _FILE
+    checkout = Path(__file__).parents[2] / "schemas" / schema.value
     return checkout.read_text(encoding="utf-8")
 
 
-def check(root: Node) -> tuple[Finding, ...]:
-    """Give everything in which ROOT differs from the schema."""
+def check(root: Node, schema: Schema) -> tuple[Finding, ...]:
+    """Give everything in which ROOT differs from SCHEMA."""
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(max(limit, _DEEPEST_CALLS))
     try:
-        errors = _validator().iter_errors(cast("Any", plain(root)))
+        errors = _validator(schema).iter_errors(cast("Any", plain(root)))
         found = {finding for error in errors for finding in complaints(error, root)}
     finally:
         sys.setrecursionlimit(limit)
@@ -54,10 +66,10 @@ def check(root: Node) -> tuple[Finding, ...]:
 
 
 @cache
-def _validator() -> "Validator":
+def _validator(schema: Schema) -> "Validator":
     import jsonschema
 
-    return jsonschema.Draft202012Validator(json.loads(schema_text()))
+    return jsonschema.Draft202012Validator(json.loads(schema_text(schema)))
 
 
 def plain(node: Node, key: str = "") -> Plain:

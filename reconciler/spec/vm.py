@@ -10,6 +10,7 @@ from reconciler.model.desired import (
     Hook,
     Hooks,
     Hypervisor,
+    MemoryWish,
     Prune,
     PruneMode,
     Qemu,
@@ -28,6 +29,7 @@ from reconciler.spec.nodes import read_nodes
 from reconciler.spec.read import Reader
 from reconciler.spec.scalars import Kind, kind
 from reconciler.spec.syntax import MappingNode, ScalarNode, SequenceNode
+from reconciler.spec.windows import read_windows
 
 _LEAST_INTERVAL = timedelta(minutes=1)
 _LEAST_TIME = timedelta(seconds=1)
@@ -51,6 +53,7 @@ def read_document(reader: Reader, root: MappingNode, file: str) -> Document:
         restore=_restore(reader, root),
         hooks=_hooks(reader, root),
         schedule=_schedule(reader, root),
+        windows=read_windows(reader, root.get("windows")),
         host=reader.text(root, "host"),
         suspend=reader.flag(root, "suspend"),
     )
@@ -171,4 +174,7 @@ def _schedule(reader: Reader, root: MappingNode) -> Schedule | None:
     section = reader.section(root, "schedule")
     every = reader.duration(section, "every", _LEAST_INTERVAL)
     keep = reader.duration(section, "keep", _LEAST_TIME)
-    return Schedule(every=every, keep=keep) if every is not None and keep is not None else None
+    memory = reader.choice(section, "memory", MemoryWish) or MemoryWish.NEVER
+    if every is None or keep is None:
+        return None
+    return Schedule(every=every, keep=keep, memory=memory)

@@ -19,9 +19,14 @@ _ONLY_ON = {
     "test_vm_bhyve_guest.py": "2.3",
     "test_vm_bhyve_init.py": "2.3",
     "test_group.py": "2.3",
+    "test_time.py": "2.3",
     "test_killed_restore.py": "2.3",
     "test_killed_capture.py": "2.1",
+    "test_killed_group.py": "2.1",
     "test_doubles.py": "2.1",
+    "test_daemon.py": "2.3",
+    "test_hooks.py": "2.1",
+    "test_repository.py": "2.3",
 }
 collect_ignore = [
     name for name, flavour in _ONLY_ON.items() if os.environ.get("CKPTREE_LAB_ZFS") != flavour

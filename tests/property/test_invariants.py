@@ -7,18 +7,21 @@ minutes); a run without it is the same each time.
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime, timedelta
 
 from hypothesis import HealthCheck, settings
 
 from reconciler.errors import CkptreeError, ObservationFailed, PlanRefused
 from reconciler.execute.apply import Result
 from reconciler.model.actions import Collect, DestroyNodes, Restore
-from reconciler.model.desired import DesiredVm, Unsaved
+from reconciler.model.desired import DesiredNode, DesiredVm, Unsaved
 from reconciler.model.journal import GuestSeen, Left, facts_of
 from reconciler.model.observed import Running
 from reconciler.model.plan import Plan, Severity
-from reconciler.model.tree import Tree
+from reconciler.model.tree import Node, Tree
 from reconciler.plan.document import to_json
+from reconciler.plan.due import next_due
+from reconciler.plan.planner import make_plan
 from tests.support.faults import Fuse, PowerCut
 from tests.support.life import Deeds
 from tests.support.picture import (
@@ -171,8 +174,13 @@ class Life(Deeds):
         for node in before.nodes.values():
             if node.guid in left:
                 continue
-            assert node.name not in vm.by_name, f"2: {node.name} is desired and was destroyed"
-            assert not node.protect, f"2: {node.name} is protected and was destroyed"
+            wanted = vm.by_name.get(node.name)
+            if wanted is None:
+                assert not node.protect, f"2: {node.name} is protected and was destroyed"
+            else:
+                assert _over(wanted, node, now), f"2: {node.name} is desired and was destroyed"
+                assert not wanted.protect, f"2: {node.name} is protected and was destroyed"
+                assert node.name != vm.current, f"2: {node.name} is current and was destroyed"
             if vm.nodes and node.name == before.position and _guid(before) == _guid(after):
                 still = {other.name for other in before.ancestors(before.position)}
                 assert after.position not in {None, *still}, f"2: the guest stood on {node.name}"
@@ -215,10 +223,27 @@ class Life(Deeds):
         else:
             left = result.left.actions
             assert not left, f"3: there is still something to do: {left}"
+            self._nothing_before_it_is_due(vm)
         before = everything(self.world)
         second = self.world.apply(vm, purge=self.purging)
         assert not second.done.actions, f"3: a second apply does {second.done.actions}"
         assert everything(self.world) == before, "3: a second apply changed something"
+
+    def _nothing_before_it_is_due(self, vm: DesiredVm) -> None:
+        """Invariant 3, over time: what is at rest stays so until next_due."""
+        world = self.world
+        due = next_due(vm, world.observe(vm), world.now)
+        last = world.now + timedelta(days=400) if due is None else due - timedelta(seconds=1)
+        actions = make_plan(vm, world.observe(vm), last).actions
+        assert not actions, f"3: before {due} there is {actions} to do, by time alone"
+
+
+def _over(wanted: DesiredNode, node: Node, now: datetime) -> bool:
+    """Whether the file itself says that NODE is not wanted any more."""
+    ends = [] if wanted.expires is None else [wanted.expires]
+    if wanted.keep is not None and node.taken is not None:
+        ends.append(node.taken + wanted.keep)
+    return any(end <= now for end in ends)
 
 
 def _guid(tree: Tree) -> int | None:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import yaml
@@ -19,14 +19,17 @@ from reconciler.model.desired import (
     Prune,
     PruneMode,
     RestorePolicy,
+    Schedule,
     SourcePosition,
     Unsaved,
     VolumeDisk,
     When,
 )
+from reconciler.model.windows import Window, Windows
 from reconciler.names import Dataset, NodeName, VmName
 from reconciler.spec.findings import Finding
 from reconciler.spec.load import load_text
+from reconciler.spec.windows import DAYS
 
 UNHURRIED = settings(deadline=None)  # the time says more about the machine than about the loader
 NOWHERE = SourcePosition("f", 1, 1)
@@ -42,6 +45,7 @@ restore: {again: 2}
 hooks:
   before-checkpoint: {run: [/bin/freeze, "web?"], timeout: 1m}
 schedule: {every: 24h, keep: 7d}
+windows: {zone: Europe/Berlin, pause: [{days: [sat], from: 22:00, until: 06:00}]}
 checkpoints:
   base:
     about: |
@@ -197,7 +201,37 @@ def machines(draw: st.DrawFn) -> DesiredVm:
             again=draw(st.none() | TEXTS.filter(bool)), unsaved=draw(st.sampled_from(Unsaved))
         ),
         suspend=draw(st.booleans()),
+        schedule=draw(st.none() | SCHEDULES),
+        windows=Windows(paused=draw(st.none() | WINDOWS), destroyed=draw(st.none() | WINDOWS)),
     )
+
+
+SCHEDULES = st.builds(
+    Schedule,
+    every=st.integers(60, 10**8).map(lambda number: timedelta(seconds=number)),
+    keep=st.integers(1, 10**8).map(lambda number: timedelta(seconds=number)),
+    memory=st.sampled_from([MemoryWish.NEVER, MemoryWish.AUTO]),
+)
+HOURS = st.builds(time, st.integers(0, 23), st.integers(0, 59))
+WINDOWS = st.lists(
+    st.builds(
+        Window,
+        days=st.frozensets(st.integers(0, 6), min_size=1),
+        start=HOURS,
+        end=HOURS,
+        zone=st.just("Europe/Berlin"),
+    ),
+    min_size=1,
+    max_size=3,
+).map(tuple)
+
+
+def window_data(window: Window) -> dict[str, Any]:
+    return {
+        "days": [DAYS[number] for number in sorted(window.days)],
+        "from": f"{window.start:%H:%M}",
+        "until": f"{window.end:%H:%M}",
+    }
 
 
 def seconds(duration: timedelta) -> str:
@@ -243,6 +277,16 @@ def vm_data(vm: DesiredVm) -> dict[str, Any]:
         "suspend": vm.suspend,
         "checkpoints": tree_data(vm, None),
     }
+    if vm.schedule:
+        data["schedule"] = {
+            "every": seconds(vm.schedule.every),
+            "keep": seconds(vm.schedule.keep),
+            "memory": vm.schedule.memory.value,
+        }
+    kinds = (("pause", vm.windows.paused), ("destroy", vm.windows.destroyed))
+    written = {kind: [window_data(w) for w in found] for kind, found in kinds if found}
+    if written:
+        data["windows"] = {**written, "zone": "Europe/Berlin"}
     if vm.current:
         data["current"] = vm.current
     if vm.restore.again:

@@ -10,9 +10,11 @@ from typing import Any, cast
 
 from reconciler.contracts.files import Files
 from reconciler.contracts.guest import Guest, Hold
+from reconciler.contracts.hooks import HookRunner
 from reconciler.contracts.journal import Journal
 from reconciler.contracts.zfs import Zfs
 from reconciler.errors import ObservationFailed
+from reconciler.model.desired import Hook
 from reconciler.model.journal import JournalRecord
 from reconciler.model.observed import Gap, Reading
 from reconciler.model.properties import HOLD
@@ -189,18 +191,34 @@ class FragileJournal:
             yield
 
 
+class FragileHooks:
+    """Hooks behind a fuse: killed before one, or after it with nobody who knows what it said."""
+
+    def __init__(self, hooks: HookRunner, fuse: Fuse) -> None:
+        self._hooks, self._fuse = hooks, fuse
+
+    def run(self, hook: Hook, environment: Mapping[str, str]) -> None:
+        self._fuse.tick()
+        try:
+            self._hooks.run(hook, environment)
+        finally:
+            self._fuse.tick()
+
+
 def fragile(
     zfs: MemoryZfs,
     files: MemoryFiles,
     guest: Guest,
     journal: Journal,
+    hooks: HookRunner,
     fuse: Fuse,
     blind_to: str | None = None,
-) -> tuple[Zfs, Files, Guest, Journal]:
+) -> tuple[Zfs, Files, Guest, Journal, HookRunner]:
     """Put all of them behind FUSE."""
     return (
         cast(Zfs, FragileZfs(zfs, fuse, blind_to)),
         cast(Files, FragileFiles(files, fuse)),
         cast(Guest, FragileGuest(guest, fuse)),
         FragileJournal(journal, fuse),
+        FragileHooks(hooks, fuse),
     )

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from reconciler.errors import ZfsRefused
 from reconciler.model import properties
-from reconciler.model.desired import MemoryWish, Prune, PruneMode, Unsaved, When
+from reconciler.model.desired import MemoryWish, Prune, PruneMode, Schedule, Unsaved, When
 from reconciler.model.journal import Forgotten, facts_of
 from reconciler.model.observed import GuestState, LinkAbsent, LinkTo, Running
 from reconciler.model.steps import DatasetRef, Ref, SnapshotRef
@@ -234,6 +234,29 @@ class Deeds(RuleBasedStateMachine):
     def prune(self, mode: PruneMode, limit: int, hours: int) -> None:
         self.operator.prune = Prune(mode=mode, limit=limit, grace=timedelta(hours=hours))
 
+    @step(
+        number=pick,
+        hours=st.sampled_from([-30, 1, 30, 200]),
+        how=st.sampled_from(["on", "keep", "off"]),
+    )
+    def date(self, number: int, hours: int, how: str) -> None:
+        """The operator says until when a node is wanted, or that it is for good."""
+        node, span = self._node(number), timedelta(hours=hours)
+        if node is None:
+            return
+        expires = self.world.now + span if how == "on" else None
+        self.operator.change(node, expires=expires, keep=abs(span) if how == "keep" else None)
+
+    @step(every=st.sampled_from([None, 1, 30]), keep=st.sampled_from([1, 50]), memory=chance)
+    def schedule(self, every: int | None, keep: int, *, memory: bool) -> None:
+        """The operator wants automatic checkpoints, or no more."""
+        wish = MemoryWish.AUTO if memory else MemoryWish.NEVER
+        self.operator.schedule = (
+            None
+            if every is None
+            else Schedule(every=timedelta(hours=every), keep=timedelta(hours=keep), memory=wish)
+        )
+
     # The guest
 
     def _content(self) -> str:
@@ -392,8 +415,9 @@ class Deeds(RuleBasedStateMachine):
 
         self._tolerate(destroy)
 
-    @step(hours=st.sampled_from([1, 30, 100]))
+    @step(hours=st.sampled_from([1, 1, 30, 100, -50]))
     def time_passes(self, hours: int) -> None:
+        """Time passes, or somebody sets the clock back."""
         self.world.zfs.set_full(full=False)
         self.world.pass_time(hours=hours)
 

@@ -3,7 +3,15 @@
 from dataclasses import replace
 from hashlib import sha256
 
-from reconciler.model.desired import DesiredNode, DesiredVm, Prune, RestorePolicy, VolumeDisk
+from reconciler.model.desired import (
+    DesiredNode,
+    DesiredVm,
+    Hooks,
+    Prune,
+    RestorePolicy,
+    Schedule,
+    VolumeDisk,
+)
 from reconciler.names import NodeName
 from tests.support.world import HERE, HOME, VM
 
@@ -18,6 +26,8 @@ class Operator:
         self.prune = Prune()
         self.restore = RestorePolicy()
         self.suspend = False
+        self.schedule: Schedule | None = None
+        self.hooks = Hooks()
 
     @property
     def names(self) -> list[NodeName]:
@@ -31,6 +41,8 @@ class Operator:
         vm = DesiredVm(
             vm=VM, dataset=HOME, disks=self.volumes, nodes=tuple(ordered), position=HERE, digest="",
             current=self.current, prune=self.prune, restore=self.restore, suspend=self.suspend,
+            schedule=self.schedule,
+            hooks=self.hooks,
         )  # fmt: skip
         return replace(vm, digest=sha256(repr(vm).encode()).hexdigest())
 

@@ -20,14 +20,16 @@ from reconciler.model.observed import (
     Observation,
     Running,
 )
-from reconciler.model.plan import Plan
+from reconciler.model.plan import NO_RESTRAINT, Plan, Restraint
 from reconciler.model.steps import DatasetRef
 from reconciler.model.tree import Tree, derive_tree
+from reconciler.model.windows import ALWAYS, Windows
 from reconciler.names import Dataset, NodeName, VmName
 from reconciler.observe.observer import observe
 from reconciler.plan.document import SavedPlan
 from reconciler.plan.planner import make_plan
 from reconciler.simulate.guest import MemoryGuest, disk_of, memory_of, with_memory
+from reconciler.simulate.hooks import MemoryHooks
 from reconciler.simulate.host import MemoryFiles
 from reconciler.simulate.zfs import MemoryZfs
 from tests.support.faults import Fuse, fragile
@@ -104,6 +106,7 @@ class World:
             self.zfs.set_properties(branch.child(volume), ours)
         self.files = MemoryFiles(self.zfs, LinkTo("b-1"), GuestState(Running.OFF))
         self.guest = MemoryGuest(self.zfs, self.files, ability)
+        self.hooks = MemoryHooks()
         self.journal = MemoryJournal()
         self.journal.append(Confirmed(at="", by="init"))
         self.now = START
@@ -115,6 +118,7 @@ class World:
         copied.zfs = self.zfs.copy()
         copied.files = self.files.copy(copied.zfs)
         copied.guest = self.guest.copy(copied.zfs, copied.files)
+        copied.hooks = self.hooks.copy()
         copied.journal = MemoryJournal()
         copied.journal.records = (
             None if self.journal.records is None else list(self.journal.records)
@@ -125,15 +129,16 @@ class World:
     def hands(self, fuse: Fuse | None = None) -> Hands:
         fuse = Fuse() if fuse is None else fuse
         managed = self.guest.ability.managed
-        zfs, files, guest, journal = fragile(
+        zfs, files, guest, journal, hooks = fragile(
             self.zfs,
             self.files,
             self.guest if managed else UnmanagedGuest(desired({})),
             self.journal,
+            self.hooks,
             fuse,
             self.blind_to,
         )
-        return Hands(zfs, files, guest, journal, Place(VM, HOME, f"/{HOME}"))
+        return Hands(zfs, files, guest, journal, Place(VM, HOME, f"/{HOME}"), hooks)
 
     def observe(self, vm: DesiredVm) -> Observation:
         hands = self.hands()
@@ -146,9 +151,19 @@ class World:
         confirm: bool = False,
         purge: bool = False,
         group: str | None = None,
+        restraint: Restraint = NO_RESTRAINT,
+        windows: Windows = ALWAYS,
     ) -> Plan:
-        observation = self.observe(vm)
-        return make_plan(vm, observation, self.now, confirm=confirm, purge=purge, group=group)
+        return make_plan(
+            vm,
+            self.observe(vm),
+            self.now,
+            confirm=confirm,
+            purge=purge,
+            group=group,
+            restraint=restraint,
+            windows=windows,
+        )
 
     def apply(
         self,
@@ -158,8 +173,11 @@ class World:
         purge: bool = False,
         fuse: Fuse | None = None,
         saved: SavedPlan | None = None,
+        **wishes: object,
     ) -> Result:
+        """Apply VM; WISHES are further fields of a Wish."""
         wish = Wish(by="test", confirm=confirm, purge=purge, saved=saved)
+        wish = replace(wish, **wishes)  # type: ignore[arg-type]
         return apply(vm, self.hands(fuse), IDENTITY, lambda: self.now, wish, lambda _: None)
 
     def approve(self, plan: Plan) -> None:

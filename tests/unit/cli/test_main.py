@@ -30,6 +30,11 @@ def vms(tmp_path: Path) -> Path:
         ["nonsense"],
         ["plan", "--nonsense"],
         ["approve", "web"],
+        ["take", "web"],
+        ["take", "web", "no-such-node"],
+        ["take", "web", "base", "--automatic"],
+        ["take", "web", "base", "--keep", "1d"],
+        ["take", "web", "--automatic", "--keep", "soon"],
         ["--zfs", "magic", "plan"],
         ["--vms", "/nowhere", "plan"],
         ["--config", "/nowhere", "plan"],
@@ -104,17 +109,17 @@ def test_validate_tells_every_fault_in_the_form_asked_for(
 def test_the_examples_are_valid(capsys: pytest.CaptureFixture[str]) -> None:
     examples = Path(__file__).parents[3] / "examples"
     assert run(["validate", str(examples), str(examples / "five")]) == 0
-    assert "8 valid VMs, 0 faults" in capsys.readouterr().out
+    assert "9 valid VMs, 0 faults" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
         ("colour: red\n", ":1:1: unknown key 'colour'"),
-        ("zfs: magic\n", ":1:6: 'magic' is no way to write ZFS"),
-        ("vms: relative\n", ":1:6: 'relative' is a relative path"),
-        ("zfs: no\n", ":1:1: 'zfs' has no text"),
-        ("- list\n", ":1:1: these are no settings"),
+        ("zfs: magic\n", ":1:6: 'magic' is no value of 'zfs'"),
+        ("vms: relative\n", ":1:6: 'relative' is not a valid absolute path"),
+        ("zfs: no\n", ":1:6: 'no' is no value of 'zfs'"),
+        ("- list\n", ":1:1: the document must be a mapping"),
         ("zfs: [\n", ":"),
     ],
 )

@@ -11,13 +11,14 @@ from reconciler.contracts.perform import Place
 from reconciler.errors import HoldLost, StepFailed, ZfsErrorKind, ZfsRefused
 from reconciler.execute.executor import Hands
 from reconciler.execute.together import Member, capture_together
-from reconciler.model.desired import DesiredVm
-from reconciler.model.journal import facts_of
+from reconciler.model.desired import DesiredVm, Hook, Hooks
+from reconciler.model.journal import HooksBegun, Occasion, facts_of
 from reconciler.model.observed import GuestState, LinkTo, Running
 from reconciler.model.tree import derive_tree
-from reconciler.names import Dataset, VmName
+from reconciler.names import Dataset, NodeName, VmName
 from reconciler.plan.group import GroupPlan, groups_of
 from reconciler.simulate.guest import MemoryGuest, MemoryHold
+from reconciler.simulate.hooks import MemoryHooks
 from reconciler.simulate.host import MemoryFiles
 from reconciler.simulate.zfs import MemoryZfs
 from tests.support.world import IDENTITY, MANAGED, START, MemoryJournal, desired, nodes_of
@@ -48,6 +49,7 @@ class Pair:
         self.zfs.add_pool("tank")
         self.members: dict[str, Member] = {}
         self.guests: dict[str, Stubborn] = {}
+        self.hooks: dict[str, MemoryHooks] = {}
         for name in ("db", "web"):
             home = Dataset(f"tank/{name}")
             self.zfs.create(
@@ -60,9 +62,9 @@ class Pair:
             files = MemoryFiles(self.zfs, LinkTo("b-1"), GuestState(Running.RUNNING, "simulated"))
             files.guest_branch = "b-1"
             guest = self.guests[name] = Stubborn(self.zfs, files, MANAGED)
-            hands = Hands(
-                self.zfs, files, guest, MemoryJournal(), Place(VmName(name), home, f"/{home}")
-            )
+            place = Place(VmName(name), home, f"/{home}")
+            hooks = self.hooks[name] = MemoryHooks()
+            hands = Hands(self.zfs, files, guest, MemoryJournal(), place, hooks)
             self.members[name] = Member(self.document(name, "r7"), hands)
 
     def document(self, name: str, group: str) -> DesiredVm:
@@ -155,3 +157,65 @@ def test_groups_are_found_by_name(pair: Pair) -> None:
     vms = [pair.document("web", "b"), pair.document("db", "b"), pair.document("x", "a")]
     found = {group: [str(vm.vm) for vm in members] for group, members in groups_of(vms).items()}
     assert found == {"a": ["x"], "b": ["db", "web"]}
+
+
+def with_hooks(pair: Pair) -> Pair:
+    hooks = Hooks(before_checkpoint=Hook(run=("/freeze",)), after_checkpoint=Hook(run=("/thaw",)))
+    for name, member in pair.members.items():
+        pair.members[name] = replace(member, desired=replace(member.desired, hooks=hooks))
+    return pair
+
+
+def results(pair: Pair) -> dict[str, list[str]]:
+    return {
+        name: [call.get("CKPTREE_RESULT", "begins") for call in hooks.calls]
+        for name, hooks in pair.hooks.items()
+    }
+
+
+def test_the_hooks_of_all_run_before_any_is_frozen_and_after_all_go_on() -> None:
+    pair = with_hooks(Pair())
+    pair.take()
+    assert results(pair) == {"db": ["begins", "done"], "web": ["begins", "done"]}
+    assert len(pair.taken()) == 2
+
+
+def test_a_hook_that_fails_lets_all_others_go_on_and_nothing_is_taken() -> None:
+    pair = with_hooks(Pair())
+    pair.hooks["web"].failing = {"before-checkpoint"}
+    with pytest.raises(StepFailed, match="before-checkpoint says no"):
+        pair.take()
+    assert results(pair) == {"db": ["begins", "failed"], "web": ["begins", "failed"]}
+    assert not pair.taken()
+
+
+def test_a_guest_that_cannot_be_frozen_is_told_to_the_hooks_of_all() -> None:
+    pair = with_hooks(Pair())
+    pair.guests["db"].fault = "refuses"
+    with pytest.raises(StepFailed, match="does not freeze"):
+        pair.take()
+    assert results(pair) == {"db": ["begins", "failed"], "web": ["begins", "failed"]}
+
+
+def test_a_failing_hook_after_a_group_keeps_no_other_from_running() -> None:
+    pair = with_hooks(Pair())
+    pair.hooks["web"].failing = {"after-checkpoint"}
+    with pytest.raises(StepFailed, match="taken, but the hook after-checkpoint failed"):
+        pair.take()
+    assert len(pair.taken()) == 2
+    assert [hooks.at_rest for hooks in pair.hooks.values()] == [set(), set()]
+
+
+def test_what_an_interrupted_run_owes_is_run_before_a_group_is_taken() -> None:
+    pair = with_hooks(Pair())
+    begun = HooksBegun(
+        at="",
+        occasion=Occasion.CHECKPOINT,
+        nodes=[NodeName("x")],
+        branch="/tank/db/b-1",
+        after=["/thaw"],
+        timeout=5,
+    )
+    pair.members["db"].hands.journal.append(begun)
+    pair.take()
+    assert results(pair)["db"] == ["failed", "begins", "done"]

@@ -144,5 +144,5 @@ def test_a_saved_plan_that_time_has_made_another_one_is_refused() -> None:
     file = desired({"a": {"c": {}}}, current=NodeName("a"))
     (saved,) = read_plan_document(plan_document((world.plan(file),)), "plan.json")
     world.pass_time(hours=30)
-    with pytest.raises(PlanStale, match="a grace or an expiry has ended"):
+    with pytest.raises(PlanStale, match="something fell due by time"):
         world.apply(file, saved=saved)

@@ -106,7 +106,7 @@ def test_a_manual_node_waits_to_be_taken() -> None:
     plan = World().plan(desired({"a": {}}, {"a": {"when": When.MANUAL}}))
     assert (
         message(plan, Reason.WHEN_MANUAL)
-        == "a is taken by hand -> write 'when: now' at it when it is to be taken"
+        == "a is taken by hand -> run 'ckptree take web a' when it is to be taken, or write 'when: now' at it"
     )
 
 

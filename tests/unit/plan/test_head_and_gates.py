@@ -1,12 +1,11 @@
 """Where the guest is, and when nothing at all is decided for its VM."""
 
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 
 from reconciler.model.actions import Annotate, Capture, Relink, Restore, Tidy
-from reconciler.model.desired import Bhyve, Hook, Hooks, Schedule, VolumeDisk
+from reconciler.model.desired import VolumeDisk
 from reconciler.model.observed import (
     GuestState,
     LinkAbsent,
@@ -21,7 +20,7 @@ from reconciler.model.steps import DatasetRef
 from reconciler.names import VmName
 from tests.support.picture import everything
 from tests.support.plans import LINE, A, B, C, kinds, line, message, reasons, running, world_with
-from tests.support.world import HERE, HOME, START, World, desired
+from tests.support.world import HOME, World, desired
 
 
 def test_a_link_that_was_moved_is_put_right_while_the_guest_is_off() -> None:
@@ -189,24 +188,6 @@ def test_a_suspended_vm_is_observed_only() -> None:
     world = World()
     plan = world.plan(desired(LINE, suspend=True))
     assert "not carried out: 1" in _untouched(world, plan, Reason.SUSPENDED)
-
-
-def test_what_is_not_acted_on_yet_is_said_plainly() -> None:
-    hook = Hook(run=("/bin/true",))
-    file = desired(
-        {"a": {}},
-        {"a": {"expires": START}},
-        hypervisor=Bhyve(config="web.conf"),
-        hooks=Hooks(before_checkpoint=hook),
-        schedule=Schedule(every=timedelta(hours=1), keep=timedelta(days=1)),
-        position=HERE,
-    )
-    found = [
-        c.message for c in World().plan(file).conditions if c.reason is Reason.NOT_ACTED_ON_YET
-    ]
-    assert [text.removeprefix("not acted on yet: ").split(" ")[0] for text in found] == [
-        "hooks", "schedule", "expires",
-    ]  # fmt: skip
 
 
 def test_an_unknown_guest_counts_as_a_running_one() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import time, timedelta
 
 from reconciler.model.desired import (
     Bhyve,
@@ -9,16 +10,18 @@ from reconciler.model.desired import (
     Prune,
     PruneMode,
     RestorePolicy,
+    Schedule,
     Unsaved,
     When,
 )
 from reconciler.model.journal import STOP, Intended
 from reconciler.model.observed import GuestState, LinkTo, PoolFacts, Running
 from reconciler.model.plan import Plan
+from reconciler.model.windows import Window, Windows
 from reconciler.names import NodeName, Snapshot
 from reconciler.render.tree_nodes import TreeView
 from reconciler.render.tree_view import tree_view
-from tests.support.world import DISKS_ONLY, HOME, MANAGED, Nested, World, desired
+from tests.support.world import DISKS_ONLY, HOME, MANAGED, START, Flags, Nested, World, desired
 
 GIB = 1 << 30
 MIB = 1 << 20
@@ -321,6 +324,54 @@ def foreign() -> Scene:
     return Scene(world, desired({"base": {"patched": {}}}, ABOUT))
 
 
+def _dated() -> tuple[World, DesiredVm]:
+    flags: dict[str, Flags] = {
+        "trial": {"expires": START, "about": "not needed after the release"},
+        "with-postgres": {"keep": timedelta(hours=2)},
+        "fresh": {"expires": START},
+    }
+    tree: Nested = {"base": {"trial": {"patched": {"with-postgres": {}}}, "fresh": {}}}
+    world = World()
+    world.apply(desired({"base": {"trial": {"patched": {"with-postgres": {}}}}}))
+    for name, size in (("trial", 2 * GIB), ("with-postgres", 14 * GIB)):
+        _size(world, B1.snapshot(name), size)
+    world.pass_time(hours=3)
+    return world, desired(tree, {**flags, "patched": {"keep": timedelta(hours=30)}})
+
+
+def expired() -> Scene:
+    return Scene(*_dated())
+
+
+def expired_and_hidden() -> Scene:
+    world, vm = _dated()
+    world.apply(vm)
+    world.pass_time(hours=1)
+    return Scene(world, vm)
+
+
+def outside_windows() -> Scene:
+    hours = Window(days=frozenset({5, 6}), start=time(22), end=time(6), zone="Europe/Berlin")
+    scene = restore_running()
+    windows = Windows(paused=(hours,), destroyed=(hours,))
+    return Scene(scene.world, replace(scene.vm, windows=windows))
+
+
+def automatic() -> Scene:
+    """Twelve automatic checkpoints above the last one with a name, and more below it."""
+    world = World()
+    line: Nested = {"base": {"patched": {}}}
+    for nodes, hours in (({"base": {}}, 7), (line, 12)):
+        vm = desired(nodes, schedule=Schedule(every=timedelta(hours=8), keep=timedelta(days=30)))
+        for _ in range(hours):
+            world.write(f"at {world.now}", 30 * MIB)
+            world.apply(vm)
+            world.pass_time(hours=8)
+    for node in world.tree.nodes.values():
+        _size(world, node.snapshot.name, 103 * MIB)
+    return Scene(world, vm)
+
+
 PLANS: dict[str, Callable[[], Scene]] = {
     scene.__name__.replace("_", "-"): scene
     for scene in (
@@ -329,6 +380,7 @@ PLANS: dict[str, Callable[[], Scene]] = {
         refusals, would_drop_head, parent_immutable, lost, head_lost, link_moved, running,
         suspended, not_initialised, pool_gone, other_host, captured_with_memory, restore_running,
         restore_running_discarded, restore_without_memory, group_pending, start_owed,
+        expired, expired_and_hidden, outside_windows,
     )
 }  # fmt: skip
 
@@ -337,5 +389,6 @@ TREES: dict[str, Callable[[], Scene]] = {
     for scene in (
         empty, first_capture, waits, restore_saved, after_restore, retired, destroy, rename,
         adopt, lost, head_lost, not_initialised, pool_gone, foreign, running, restore_running,
+        expired, expired_and_hidden,
     )
 }  # fmt: skip

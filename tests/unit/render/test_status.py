@@ -81,6 +81,12 @@ def test_a_checkpoint_that_the_file_lets_wait_stalls_nothing() -> None:
     assert "2 checkpoints that the file lets wait" in view.ready.message
 
 
+def test_what_waits_for_its_hours_is_under_way_and_stalls_nothing() -> None:
+    view = status_of(scenarios.outside_windows())
+    assert view.state is State.RECONCILING
+    assert view.reconciling.reason == view.ready.reason == "OutsideWindow"
+
+
 def test_another_hosts_vm_is_unknown_here() -> None:
     view = status_of(scenarios.other_host())
     assert view.state is State.ELSEWHERE
@@ -89,7 +95,6 @@ def test_another_hosts_vm_is_unknown_here() -> None:
 
 def test_revision_goes_before_digest() -> None:
     scene = scenarios.nothing_to_do()
-    view = status_view(
-        scene.vm, scene.world.observe(scene.vm), scene.plan, revision="0badc0ffee0badc0ffee"
-    )
+    vm = replace(scene.vm, revision="0badc0ffee0badc0ffee")
+    view = status_view(vm, scene.world.observe(vm), scene.plan)
     assert "0badc0ffee0b" in render_status([view], {}, PLAIN)

@@ -34,6 +34,26 @@ def test_tree(name: str, golden: Callable[[str, str], None]) -> None:
     golden(f"tree-{name}.txt", render_tree(TREES[name]().tree, PLAIN))
 
 
+@pytest.mark.parametrize("unicode", [True, False])
+def test_automatic_checkpoints_in_a_row_are_folded(
+    unicode: bool, golden: Callable[[str, str], None]
+) -> None:
+    view = scenarios.automatic().tree
+    name = "tree-automatic.txt" if unicode else "tree-automatic-ascii.txt"
+    golden(name, render_tree(view, replace(PLAIN, unicode=unicode)))
+    assert len(view.to_json()["nodes"]) == len(view.nodes) > 15  # type: ignore[arg-type]
+
+
+def test_nothing_is_folded_that_there_is_anything_to_say_of() -> None:
+    scene = scenarios.automatic()
+    names = [node.name for node in scene.tree.nodes if node.name.automatic]
+    scene.world.zfs.hold_as("backup", [scenarios.B1.snapshot(names[1])])
+    scene.world.pass_time(days=31)
+    text = render_tree(scene.tree, PLAIN)
+    assert all(name in text for name in names)
+    assert "to be DESTROYED" in text
+
+
 def test_released(golden: Callable[[str, str], None]) -> None:
     golden("tree-released.txt", render_tree(released(scenarios.retired()), PLAIN))
 

@@ -1,4 +1,4 @@
-"""The published schema: valid, explained, within what old tools understand; and the examples."""
+"""The published schemas: valid, explained, within what old tools understand; and the examples."""
 
 import json
 import subprocess
@@ -11,11 +11,13 @@ import jsonschema
 import pytest
 
 from reconciler.spec.load import load_path
-from reconciler.spec.schema import schema_text
+from reconciler.spec.schema import Schema, schema_text
 
 ROOT = Path(__file__).parents[3]
-EXAMPLES = sorted((ROOT / "examples").rglob("*.yaml"))
-SCHEMA: dict[str, Any] = json.loads(schema_text())
+SETTINGS = ROOT / "examples/host/ckptree.yaml"
+EXAMPLES = sorted(set((ROOT / "examples").rglob("*.yaml")) - {SETTINGS})
+SCHEMAS: dict[Schema, dict[str, Any]] = {each: json.loads(schema_text(each)) for each in Schema}
+both = pytest.mark.parametrize("schema", SCHEMAS.values(), ids=[each.name for each in SCHEMAS])
 KEYWORDS = {
     "$schema", "$ref", "$defs", "title", "description", "default", "examples", "errorMessage",
     "type", "enum", "const", "pattern", "minLength", "maxLength", "minimum", "maximum",
@@ -42,49 +44,62 @@ def schemas(node: dict[str, Any], path: str = "#") -> Iterator[tuple[str, dict[s
             yield from schemas(below, f"{path}/{group}/{number}")
 
 
-def test_the_schema_is_a_valid_draft_2020_12_schema() -> None:
-    assert SCHEMA["$schema"] == "https://json-schema.org/draft/2020-12/schema"
-    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+@both
+def test_the_schema_is_a_valid_draft_2020_12_schema(schema: dict[str, Any]) -> None:
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    jsonschema.Draft202012Validator.check_schema(schema)
 
 
-def test_the_schema_uses_only_words_that_old_tools_understand() -> None:
-    for path, schema in schemas(SCHEMA):
-        assert set(schema) <= KEYWORDS, path
-        assert schema.get("$ref", "#/$defs/").startswith("#/$defs/"), path
+@both
+def test_the_schema_uses_only_words_that_old_tools_understand(schema: dict[str, Any]) -> None:
+    for path, part in schemas(schema):
+        assert set(part) <= KEYWORDS, path
+        assert part.get("$ref", "#/$defs/").startswith("#/$defs/"), path
 
 
-def test_every_key_is_described() -> None:
+@both
+def test_every_key_is_described(schema: dict[str, Any]) -> None:
     bare = [
         f"{path}/{key}"
-        for path, schema in schemas(SCHEMA)
+        for path, part in schemas(schema)
         if "/not" not in path
-        for key, below in schema.get("properties", {}).items()
+        for key, below in part.get("properties", {}).items()
         if len(below.get("description", "")) < 10
     ]
     assert bare == []
 
 
-def test_every_rule_has_words_for_its_fault() -> None:
-    for path, schema in schemas(SCHEMA):
-        if NEED_WORDS & set(schema):
-            assert {"title", "errorMessage"} <= set(schema), path
+@both
+def test_every_rule_has_words_for_its_fault(schema: dict[str, Any]) -> None:
+    for path, part in schemas(schema):
+        if NEED_WORDS & set(part):
+            assert {"title", "errorMessage"} <= set(part), path
 
 
-def test_every_mapping_is_closed() -> None:
-    for path, schema in schemas(SCHEMA):
-        if "properties" in schema and "/not" not in path:
-            assert schema.get("additionalProperties") is False, path
+@both
+def test_every_mapping_is_closed(schema: dict[str, Any]) -> None:
+    for path, part in schemas(schema):
+        if "properties" in part and "/not" not in path:
+            assert part.get("additionalProperties") is False, path
 
 
-def test_examples_and_defaults_of_the_schema_are_valid() -> None:
-    validator = jsonschema.Draft202012Validator(SCHEMA)
-    for path, schema in schemas(SCHEMA):
-        values = list(schema.get("examples", []))
-        if "default" in schema:
-            values.append(schema["default"])
+@both
+def test_examples_and_defaults_of_the_schema_are_valid(schema: dict[str, Any]) -> None:
+    validator = jsonschema.Draft202012Validator(schema)
+    for path, part in schemas(schema):
+        values = list(part.get("examples", []))
+        if "default" in part:
+            values.append(part["default"])
         for value in values:
-            local = {**schema, "$defs": SCHEMA["$defs"]}
+            local = {**part, "$defs": schema["$defs"]}
             assert validator.evolve(schema=local).is_valid(value), (path, value)
+
+
+def test_what_both_schemas_define_is_the_same() -> None:
+    vm, host = (SCHEMAS[each]["$defs"] for each in (Schema.VM, Schema.HOST))
+    shared = vm.keys() & host.keys()
+    assert {"command", "duration", "windows"} <= shared
+    assert {key: host[key] for key in shared} == {key: vm[key] for key in shared}
 
 
 def test_there_are_examples() -> None:
@@ -103,6 +118,12 @@ def test_an_example_is_valid_and_points_editors_to_the_schema(path: Path) -> Non
     start = "# yaml-language-server: $schema="
     assert modeline.startswith(start)
     assert (path.parent / modeline.removeprefix(start)).resolve() == ROOT / "schemas/vm.schema.json"
+
+
+def test_the_sample_of_the_settings_points_editors_to_its_schema() -> None:
+    start = "# yaml-language-server: $schema="
+    modeline = SETTINGS.read_text().splitlines()[0].removeprefix(start)
+    assert (SETTINGS.parent / modeline).resolve() == ROOT / "schemas/host.schema.json"
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,10 @@ class ZfsContract:
         assert (facts.name, facts.health, facts.readonly) == (world.home.pool, "ONLINE", False)
         assert facts.available > 0
 
+    def test_pools_of_many_are_the_same_as_one_by_one(self, world: World) -> None:
+        homes = [world.home, world.home.parent or world.home]
+        assert world.zfs.pools(homes) == {home: world.zfs.pool(home) for home in homes}
+
     def test_snapshot_all_or_none(self, world: World, tree: Tree) -> None:
         volume = tree.volume.snapshot("two")
         with unchanged(world), refused(ZfsErrorKind.EXISTS, tree.two):

@@ -1,0 +1,88 @@
+"""What a worker does: apply one VM's document, or take a group's checkpoint. The daemon's way into ``execute``."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from reconciler.daemon.workers import Task
+from reconciler.execute.apply import Wish, apply
+from reconciler.execute.together import Member, capture_together
+from reconciler.model.actions import Action
+from reconciler.model.desired import DesiredVm
+from reconciler.model.plan import Restraint
+from reconciler.model.windows import Windows
+from reconciler.names import Dataset
+from reconciler.render.action_words import action_view
+from reconciler.render.units import count_text
+
+if TYPE_CHECKING:
+    from reconciler.daemon.looking import LookedAt
+
+BY = "the daemon"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orders:
+    """How work is to be done now: what a plan must not do, when, and how many seconds a group's guests wait."""
+
+    clock: Callable[[], datetime]
+    restraint: Restraint
+    windows: Windows
+    group_wait: float
+    revision: str | None
+
+    @property
+    def by(self) -> str:
+        """Who asks, for the journal."""
+        return BY if self.revision is None else f"{BY} at {self.revision[:12]}"
+
+
+def apply_task(
+    host: "LookedAt", desired: DesiredVm, orders: Orders, settled: Callable[[], None]
+) -> Task:
+    """Make the task that applies DESIRED; SETTLED is called when the document was gone through without an error."""
+
+    def work(begin: Callable[[str], None]) -> str:
+        wish = Wish(by=orders.by, restraint=orders.restraint, windows=orders.windows)
+
+        def progress(action: Action) -> None:
+            begin(_words(action, desired.dataset))
+
+        hands = host.hands(desired)
+        result = apply(desired, hands, host.identity, orders.clock, wish, progress)
+        settled()
+        left = len(result.left.actions)
+        return f"{count_text(left, 'action')} left after all were done" if left else ""
+
+    return work
+
+
+def group_task(host: "LookedAt", group: str, members: Sequence[DesiredVm], orders: Orders) -> Task:
+    """Make the task that takes the checkpoint of GROUP, of all its MEMBERS."""
+
+    def work(begin: Callable[[str], None]) -> str:
+        def progress(member: Member) -> Callable[[Action], None]:
+            return lambda action: begin(
+                f"{member.desired.vm}: {_words(action, member.desired.dataset)}"
+            )
+
+        parts = [Member(vm, host.hands(vm)) for vm in members]
+        planned = capture_together(
+            group,
+            parts,
+            host.identity,
+            orders.clock,
+            orders.by,
+            orders.group_wait,
+            progress,
+            windows=orders.windows,
+        )
+        return "; ".join(planned.obstacles)
+
+    return work
+
+
+def _words(action: Action, home: Dataset) -> str:
+    view = action_view(action, home)
+    return f"{view.verb} {view.what}"

@@ -1,0 +1,87 @@
+"""Whether commits are signed by those whose signatures count, and what to say of one that is not."""
+
+import hashlib
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+from reconciler.drivers.git import Git, Signature, words_of
+from reconciler.errors import CommandFailed
+from reconciler.spec.settings import Signers
+
+_SHOWN = 3  # commits that are named one by one
+_GPG_FILES = ("pubring.kbx", "pubring.gpg", "trustdb.gpg")
+
+_WRONG = {
+    "B": "has a signature that does not fit it",
+    "E": "has a signature that cannot be checked, as its key is not known here",
+    "X": "has a signature that has expired",
+    "Y": "is signed with a key that has expired",
+    "R": "is signed with a key that was revoked",
+}
+
+
+def unsigned(git: Git, commits: Sequence[str], signers: Signers) -> str:
+    """Say which of COMMITS are not signed by one of SIGNERS, and why that is; empty if all are."""
+    try:
+        checked = git.signatures(commits, signers.ssh, signers.gpg)
+    except CommandFailed as error:
+        return f"the signatures of its commits could not be checked: {words_of(error)}"
+    found = {signature.commit: signature for signature in checked}
+    wrong = []
+    for commit in commits:
+        signature = found.get(commit, Signature(commit, "N", ""))
+        if not (signers.ssh and signature.by_ssh) and not (signers.gpg and signature.by_gpg):
+            wrong.append(f"commit {commit[:12]} {_words(signature, signers)}")
+    more = f", and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+    return "; ".join(wrong[:_SHOWN]) + more
+
+
+def doubt(signers: Signers, state: Path) -> str:
+    """Say why SIGNERS cannot be trusted, and what to do; empty if they can. STATE has the repository's own files."""
+    for place, wanted in ((signers.ssh, stat.S_ISREG), (signers.gpg, stat.S_ISDIR)):
+        if place is None:
+            continue
+        try:
+            real = place.resolve(strict=True)
+            mode = real.stat().st_mode
+        except (OSError, RuntimeError):
+            return (
+                f"{place}, which names the signers, is not there (create it, or name another one)"
+            )
+        if not wanted(mode):
+            what = "file" if place is signers.ssh else "folder"
+            return f"{place}, which names the signers, is not a {what}"
+        if mode & stat.S_IWOTH:
+            return f"everybody may write to {place}, which names the signers (take that right away with chmod o-w)"
+        if real.is_relative_to(state.resolve()):
+            return f"{place}, which names the signers, lies where the repository's own files are (move it away)"
+    return ""
+
+
+def fingerprint(signers: Signers | None) -> str:
+    """Tell in a short text who the SIGNERS are now: with another one, a verdict has to be found anew."""
+    if signers is None:
+        return "anybody"
+    digest = hashlib.sha256(repr(signers).encode())
+    files = [signers.ssh] if signers.ssh else []
+    files += [signers.gpg / name for name in _GPG_FILES] if signers.gpg else []
+    for file in files:
+        try:
+            digest.update(file.read_bytes())
+        except OSError as error:
+            digest.update(str(error.errno).encode())
+    return digest.hexdigest()
+
+
+def _words(signature: Signature, signers: Signers) -> str:
+    by_ssh = signature.key.startswith("SHA256:")
+    if signers.ssh is None and (by_ssh or signature.letter == "N"):
+        return "is not signed with GPG"
+    if signers.gpg is None and signature.letter in {"N", "E"}:
+        return "is not signed with SSH"
+    if signature.letter == "N":
+        return "is not signed"
+    if by_ssh:
+        return f"is signed with {signature.key}, which {signers.ssh} does not allow"
+    return _WRONG.get(signature.letter, "has no signature that counts")
