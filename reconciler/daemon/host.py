@@ -40,10 +40,13 @@ class Host:
 
     def observe(self, vms: Sequence[DesiredVm]) -> tuple[Observed, ...]:
         """Observe VMS with one reading of all their homes, and several guests at once: any of them may be slow."""
+        from reconciler.drivers.files import RealFiles
+        from reconciler.drivers.users import OpenFiles
         from reconciler.observe.observer import observe, read_homes, read_pools
 
         readings = read_homes(vms, self._zfs)
         pools = read_pools(readings, self._zfs)
+        files = RealFiles(OpenFiles())
 
         def look(vm: DesiredVm) -> Observed:
             reading = readings[vm.dataset]
@@ -52,7 +55,7 @@ class Host:
             seen = observe(
                 vm,
                 hands.zfs,
-                hands.files,
+                files,
                 hands.guest,
                 hands.journal,
                 self.identity,

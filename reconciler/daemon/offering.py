@@ -10,6 +10,7 @@ from reconciler.daemon.board import Board, Seen
 from reconciler.daemon.looking import LookedAt
 from reconciler.daemon.tasks import Orders, apply_task, group_task
 from reconciler.daemon.workers import Workers
+from reconciler.execute.notes import anything_to_write
 from reconciler.names import VmName
 from reconciler.plan.group import groups_of, plan_group
 
@@ -22,7 +23,6 @@ class Offering:
     def __init__(self, host: LookedAt, workers: Workers) -> None:
         self._host = host
         self._workers = workers
-        self._settled: dict[VmName, str] = {}
 
     def offer(
         self, board: Board, looked: AbstractSet[VmName], orders: Orders, urgent: AbstractSet[VmName]
@@ -62,18 +62,14 @@ class Offering:
 
     def _offer_vm(self, seen: Seen, orders: Orders, *, urgent: bool) -> bool:
         """Offer what is to be done for a VM; tells whether anything is."""
-        name, digest = seen.desired.vm, seen.desired.digest
+        desired, plan, observation = seen.desired, seen.plan, seen.observation
         # An after hook that is owed by a run that was killed is run whatever the document says now.
-        owed = seen.observation.journal.hooks is not None
-        anything = bool(seen.plan.actions) or self._settled.get(name) != digest
-        if not owed and (seen.plan.hands_off or not anything):
+        owed = observation.journal.hooks is not None
+        anything = bool(plan.actions) or anything_to_write(desired, plan, observation)
+        if not owed and (plan.hands_off or not anything):
             return False
-
-        def settled() -> None:
-            self._settled[name] = digest
-
-        task = apply_task(self._host, seen.desired, orders, settled)
-        self._workers.offer(name, digest, task, urgent=urgent)
+        task = apply_task(self._host, desired, orders)
+        self._workers.offer(desired.vm, desired.digest, task, urgent=urgent)
         return True
 
     def _offer_group(

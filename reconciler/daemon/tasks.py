@@ -38,10 +38,8 @@ class Orders:
         return BY if self.revision is None else f"{BY} at {self.revision[:12]}"
 
 
-def apply_task(
-    host: "LookedAt", desired: DesiredVm, orders: Orders, settled: Callable[[], None]
-) -> Task:
-    """Make the task that applies DESIRED; SETTLED is called when the document was gone through without an error."""
+def apply_task(host: "LookedAt", desired: DesiredVm, orders: Orders) -> Task:
+    """Make the task that applies DESIRED."""
 
     def work(begin: Callable[[str], None]) -> str:
         wish = Wish(by=orders.by, restraint=orders.restraint, windows=orders.windows)
@@ -51,7 +49,6 @@ def apply_task(
 
         hands = host.hands(desired)
         result = apply(desired, hands, host.identity, orders.clock, wish, progress)
-        settled()
         left = len(result.left.actions)
         return f"{count_text(left, 'action')} left after all were done" if left else ""
 

@@ -20,6 +20,7 @@ from threading import Lock, Thread
 from types import MappingProxyType
 from typing import IO
 
+from reconciler.drivers.process_end import await_end
 from reconciler.errors import CommandFailed
 
 TRUSTED = (
@@ -100,7 +101,9 @@ def run(
         )
     streams = _Streams(process, None if input is None else input.encode())
     try:
-        code: int | None = process.wait(timeout)
+        # Popen.wait would look every so often, and make every program seem slower than it is.
+        await_end(process.pid, started + timeout)
+        code: int | None = process.wait(0)
     except subprocess.TimeoutExpired:
         if not _kill(process):
             for each in given:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reconciler.drivers.storage import sync_directory
-from reconciler.drivers.users import find_users
+from reconciler.drivers.users import OpenFiles, find_users
 from reconciler.errors import ObservationFailed, StepFailed
 from reconciler.model.observed import GuestState, Link, LinkAbsent, LinkTo, LinkUnknown
 from reconciler.model.properties import MEMORY_BESIDE, MEMORY_FOLDER, MEMORY_SUFFIX
@@ -24,7 +24,10 @@ _LOOK_SECONDS = 0.02
 
 
 class RealFiles:
-    """Implements ``contracts.files.Files`` on this machine's file system."""
+    """Implements ``contracts.files.Files`` on this machine's file system; OPEN_FILES may be known already."""
+
+    def __init__(self, open_files: OpenFiles | None = None) -> None:
+        self._open_files = open_files
 
     def read_link(self, home: str) -> Link:
         """Read the link as the contract says."""
@@ -133,7 +136,7 @@ class RealFiles:
         """Find users as the contract says."""
         devices = [_device(dataset, name) for _, dataset in branches for name in volumes]
         mounts = [Path(path) for path, _ in branches if os.path.ismount(path)]
-        return find_users(mounts, _wait_for(devices, _BLINK_SECONDS))
+        return find_users(mounts, _wait_for(devices, _BLINK_SECONDS), self._open_files)
 
 
 def _is_disk(branch: str, path: str) -> bool:

@@ -1,4 +1,4 @@
-"""Wait for the end of a process that is not our child: kqueue(2) on FreeBSD, pidfd_open(2) on Linux."""
+"""Wait for the end of a process, our child or not, without looking every so often: kqueue(2), or pidfd_open(2)."""
 
 import os
 import select
@@ -19,8 +19,9 @@ def await_end(pid: int, until: float) -> bool:
 def _by_pidfd(pid: int, seconds: float) -> bool:
     descriptor = os.pidfd_open(pid)
     try:
-        ready, _, _ = select.select([descriptor], [], [], seconds)
-        return bool(ready)
+        ended = select.poll()
+        ended.register(descriptor, select.POLLIN)
+        return bool(ended.poll(seconds * 1000))
     finally:
         os.close(descriptor)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from reconciler.errors import CkptreeError, PlanStale
+from reconciler.execute import notes
 from reconciler.execute.executor import Hands, Progress, carry_out, carry_out_action, note_running
 from reconciler.execute.hooks import end_interrupted
 from reconciler.execute.rehearsal import rehearse
@@ -18,7 +19,6 @@ from reconciler.model.journal import (
     Applied,
     Confirmed,
     Failed,
-    Left,
     Realised,
     Switched,
     Wished,
@@ -26,7 +26,6 @@ from reconciler.model.journal import (
 )
 from reconciler.model.observed import HostIdentity, Observation, Running
 from reconciler.model.plan import NO_RESTRAINT, Plan, Restraint
-from reconciler.model.tree import derive_tree
 from reconciler.model.windows import ALWAYS, Windows
 from reconciler.names import NodeName
 from reconciler.observe.observer import observe
@@ -111,7 +110,11 @@ def apply(
         _finish_switch(observation, hands, written_now)
         if observation.journal.stopped:
             note_running(hands, written_now)
-        _note_what_exists(desired, observation, hands, written_now, wish)
+        said = None
+        if wish.confirm and not observation.journal.confirmed:
+            said = Confirmed(at="", by=wish.by)
+        said = said or notes.confirmation(desired, observation, wish.by)
+        _note(hands, written_now, said, notes.realised(desired, observation))
         if wish.take is not None and plan.actions:
             hands.journal.append(Wished(at=written_now(), by=wish.by, node=wish.take))
         try:
@@ -120,7 +123,8 @@ def apply(
             _start_owed(desired, hands, look, clock, written_now, progress)
             raise
         after = look()
-        _note_applied(desired, plan, after, hands, written_now)
+        found = notes.realised(desired, after), notes.applied(desired, plan, after)
+        _note(hands, written_now, *found)
         left = make_plan(
             desired,
             replace(after, journal=facts_of(hands.journal.read())),
@@ -183,53 +187,9 @@ def _finish_switch(observation: Observation, hands: Hands, now: Callable[[], str
         hands.journal.append(Failed(at=now(), error="interrupted before the link was switched"))
 
 
-def _note_what_exists(
-    desired: DesiredVm, observation: Observation, hands: Hands, now: Callable[[], str], wish: Wish
+def _note(
+    hands: Hands, now: Callable[[], str], *records: Confirmed | Realised | Applied | None
 ) -> None:
-    journal = observation.journal
-    tree = derive_tree(desired.vm, observation.reading, observation.link)
-    if not journal.confirmed and (wish.confirm or not (journal.exists or tree.nodes)):
-        hands.journal.append(Confirmed(at=now(), by=wish.by))
-    _note_realised(observation, desired, hands, now)
-
-
-def _note_realised(
-    observation: Observation, desired: DesiredVm, hands: Hands, now: Callable[[], str]
-) -> None:
-    tree = derive_tree(desired.vm, observation.reading, observation.link)
-    known = observation.journal.realised
-    seen = {node.name: node.guid for node in tree.nodes.values() if not node.name.automatic}
-    fresh = {name: guid for name, guid in seen.items() if known.get(name) != guid}
-    if fresh:
-        hands.journal.append(Realised(at=now(), nodes=fresh))
-
-
-def _note_applied(
-    desired: DesiredVm, plan: Plan, after: Observation, hands: Hands, now: Callable[[], str]
-) -> None:
-    _note_realised(after, desired, hands, now)
-    tree = derive_tree(desired.vm, after.reading, after.link)
-    if not plan.settles_current:
-        return
-    head = None if tree.head is None else tree.head.facts.guid
-    facts = after.journal
-    applied = Applied(
-        at=now(),
-        file_digest=desired.digest,
-        current=desired.current,
-        again=desired.restore.again,
-        position=tree.position,
-        head=head,
-        revision=desired.revision,
-    )
-    same = (facts.current, facts.again, facts.position, facts.head) == (
-        applied.current, applied.again, applied.position, applied.head,
-    )  # fmt: skip
-    settled = (
-        facts.approved
-        or facts.destroying
-        or facts.capturing
-        or Left.DISCARDED in facts.left.values()
-    )
-    if not same or settled:
-        hands.journal.append(applied)
+    for record in records:
+        if record is not None:
+            hands.journal.append(replace(record, at=now()))

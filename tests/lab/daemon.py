@@ -1,5 +1,6 @@
 """`ckptree run` as a process of its own, as rc(8) or systemd would run it, and a way to wait for what it does."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,19 +8,23 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from reconciler import paths
+from reconciler.daemon.client import ask
 
 SECONDS = 240.0
 """Everything is emulated here."""
 
 
-def wait_for(true: Callable[[], bool], what: str, seconds: float = SECONDS) -> None:
+def wait_for(
+    true: Callable[[], bool], what: str, seconds: float = SECONDS, every: float = 0.1
+) -> None:
     """Wait until TRUE says so; WHAT is told if it never does."""
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, what
-        time.sleep(0.1)
+        time.sleep(every)
 
 
 class Daemon:
@@ -55,8 +60,8 @@ class Daemon:
         """Everything that it has logged."""
         return self.log.read_text()
 
-    def wait_until(self, true: Callable[[], bool], what: str) -> None:
-        """Wait until TRUE says so, as long as the daemon lives."""
+    def wait_until(self, true: Callable[[], bool], what: str, every: float = 0.1) -> None:
+        """Wait until TRUE, asked EVERY so many seconds, says so, as long as the daemon lives."""
 
         def now() -> bool:
             assert self.process is not None
@@ -64,9 +69,15 @@ class Daemon:
             return true()
 
         try:
-            wait_for(now, what)
+            wait_for(now, what, every=every)
         except AssertionError as error:
             raise AssertionError(f"{error}; the daemon said:\n{self.said()}") from error
+
+    def status(self) -> Any:  # noqa: ANN401 - JSON
+        """What its socket tells."""
+        answer = ask("/status.json", paths.SOCKET, patience=60.0)
+        assert answer is not None, "the daemon does not answer"
+        return json.loads(answer)
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""

@@ -7,11 +7,16 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from reconciler.drivers.identity import this_host
+from reconciler.drivers.journal import FileJournal
+from reconciler.drivers.zfs.choose import choose
+from reconciler.model.journal import Confirmed, Realised
+from reconciler.names import NodeName, Snapshot
 from tests.lab.daemon import SECONDS, Daemon
 from tests.lab.operator import Operator, shell
 from tests.lab.test_rows import new_vm
@@ -324,34 +329,61 @@ def test_a_clock_that_jumps_ahead_destroys_nothing_and_one_set_back_stops_nothin
     follows(daemon, operator, "after")
 
 
-def test_two_hundred_vms_follow_and_one_that_fails_delays_none_of_them(
+def test_of_two_hundred_vms_those_that_are_edited_follow_and_one_that_fails_delays_none(
     home: str, tmp_path: Path
 ) -> None:
     documents = tmp_path / "vms.d"
     documents.mkdir()
     names = [f"vm{number:03}" for number in range(200)]
-    host = shell("cat", "/etc/machine-id").strip()
-    for name in names:
-        own = f"{home}/{name}"
-        shell("zfs", "create", "-o", f"ckptree:vm={name}", "-o", f"ckptree:owner={host}", own)
-        shell("zfs", "create", "-o", f"ckptree:vm={name}", "-o", "ckptree:branch=1", f"{own}/b-1")
-        Path("/run", own, "current").symlink_to("b-1")
-        Path("/run", own, "b-1", "disk0.img").touch()
-        text = f"vm: {name}\ndataset: {own}\ndisks: [disk0.img]\ncheckpoints: {{base: }}\n"
-        if name == "vm007":
-            text += "hooks: {before-checkpoint: {run: [/bin/false]}}\n"
-        (documents / f"{name}.yaml").write_text(text)
+    many_vms(home, documents, names)
     daemon = Daemon(documents, WRITE_PATH)
     daemon.start()
     try:
+        daemon.wait_until(lambda: daemon.status()["daemon"]["passes"] > 0, "there is no look", 2.0)
+        edited = names[::10]
+        for name in edited:
+            hooks = "hooks: {before-checkpoint: {run: [/bin/false]}}\n" if name == "vm010" else ""
+            document(documents, home, name, "{base: {checkpoints: {patched: }}}", hooks)
 
-        def taken() -> int:
+        def taken() -> set[str]:
             text = shell("zfs", "list", "-H", "-t", "snapshot", "-o", "name", "-r", home)
-            return text.count("@base")
+            found = (line.partition("@") for line in text.splitlines())
+            return {dataset.split("/")[-2] for dataset, _, node in found if node == "patched"}
 
-        daemon.wait_until(lambda: taken() == 199, "they were not taken")
-        assert "vm007" in daemon.said()
+        daemon.wait_until(lambda: taken() == {*edited} - {"vm010"}, "they were not taken", 5.0)
+        assert "vm010" in daemon.said()
         assert daemon.stop() == 0
     finally:
         daemon.kill()
-    assert taken() == 199
+    untouched = set(names) - set(edited)
+    assert not any(f"{name}:" in daemon.said() for name in untouched)
+
+
+def many_vms(home: str, documents: Path, names: Sequence[str]) -> None:
+    """Make the homes of VMs with NAMES, each with the checkpoint base, as if ckptree had taken it."""
+    zfs = choose("auto").zfs
+    sets = []
+    for name in names:
+        own = f"{home}/{name}"
+        marks = ["-o", f"ckptree:vm={name}"]
+        shell("zfs", "create", *marks, "-o", f"ckptree:owner={this_host().host_id}", own)
+        shell("zfs", "create", *marks, "-o", "ckptree:branch=1", f"{own}/b-1")
+        Path("/run", own, "current").symlink_to("b-1")
+        Path("/run", own, "b-1", "disk0.img").touch()
+        document(documents, home, name, "{base: }")
+        marked = {"ckptree:vm": name, "ckptree:node": "base", "ckptree:grade": "clean"}
+        sets.append(([Snapshot(f"{own}/b-1@base")], marked))
+    for first in range(0, len(sets), 50):
+        zfs.snapshot_sets(sets[first : first + 50])
+        zfs.hold([snapshots[0] for snapshots, _ in sets[first : first + 50]])
+    guids = zfs.guids([snapshots[0] for snapshots, _ in sets])
+    for (snapshots, _), name in zip(sets, names, strict=True):
+        journal = FileJournal(f"/run/{home}/{name}", print)
+        journal.append(Confirmed(at="", by="test"))
+        journal.append(Realised(at="", nodes={NodeName("base"): guids[snapshots[0]]}))
+
+
+def document(documents: Path, home: str, name: str, checkpoints: str, more: str = "") -> None:
+    """Write the document of one of many VMs."""
+    text = f"vm: {name}\ndataset: {home}/{name}\ndisks: [disk0.img]\n{more}"
+    (documents / f"{name}.yaml").write_text(f"{text}checkpoints: {checkpoints}\n")

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from reconciler.errors import CkptreeError, ObservationFailed, PlanRefused
 from reconciler.execute.apply import Result
+from reconciler.execute.notes import anything_to_write
 from reconciler.model.actions import Collect, DestroyNodes, Restore
 from reconciler.model.desired import DesiredNode, DesiredVm, Unsaved
 from reconciler.model.journal import GuestSeen, Left, facts_of
@@ -228,6 +229,10 @@ class Life(Deeds):
         second = self.world.apply(vm, purge=self.purging)
         assert not second.done.actions, f"3: a second apply does {second.done.actions}"
         assert everything(self.world) == before, "3: a second apply changed something"
+        seen = self.world.observe(vm)
+        plan = make_plan(vm, seen, self.world.now)
+        settled = plan.hands_off or not anything_to_write(vm, plan, seen)
+        assert self.purging or settled, "3: a daemon would never rest"
 
     def _nothing_before_it_is_due(self, vm: DesiredVm) -> None:
         """Invariant 3, over time: what is at rest stays so until next_due."""

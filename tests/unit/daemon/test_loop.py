@@ -109,6 +109,18 @@ def test_where_nothing_is_to_be_done_nothing_is_written(shop: Shop) -> None:
     assert len(shop.host.journals["web"].records or ()) == before
 
 
+def test_a_daemon_that_starts_where_all_is_done_leaves_every_vm_alone(shop: Shop) -> None:
+    shop.source.write("web", LEAF, "current: base")
+    shop.look()
+    before = {name: journal.records for name, journal in shop.host.journals.items()}
+    again = Loop(
+        shop.host, shop.loop.setup, shop.clock, shop.wakes, lambda: 0.5, shop.told.append, 72
+    )
+    again.look(EVERYTHING)
+    assert again.workers.keys == frozenset()
+    assert {name: journal.records for name, journal in shop.host.journals.items()} == before
+
+
 def test_an_edit_is_followed_for_that_vm_alone(shop: Shop) -> None:
     shop.look()
     shop.source.write("web", "{base: {checkpoints: {patched: }}}")

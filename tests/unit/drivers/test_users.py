@@ -10,7 +10,7 @@ import pytest
 
 from reconciler.drivers import users as module
 from reconciler.drivers.command import Completed
-from reconciler.drivers.users import find_users
+from reconciler.drivers.users import OpenFiles, find_users
 from reconciler.model.observed import GuestState, Running
 
 
@@ -33,18 +33,31 @@ def test_a_process_with_a_file_open_is_found_and_named(tmp_path: Path) -> None:
     disk.touch()
     with disk.open() as file, process("sleep", "60", stdin=file) as guest:
         # The whole file system of the test counts as the branch: others may use it too.
-        found = list(
-            module._uses(Path("/proc", str(guest.pid)), {tmp_path.stat().st_dev: tmp_path}, {})
-        )
-    assert str(disk) in found
+        found = {one.path: one for one in module._opened_by(Path("/proc", str(guest.pid)))}
+        files = OpenFiles()
+        files._found = ([found[str(disk)]], False)
+        state = find_users([tmp_path], [], files)
+    assert state.running is Running.RUNNING
+    assert state.proof == f"sleep (pid {guest.pid}) has {disk} open"
 
 
 def test_a_process_in_a_folder_of_the_branch_uses_it(tmp_path: Path) -> None:
     with process("sleep", "60", cwd=tmp_path) as guest:
-        found = list(
-            module._uses(Path("/proc", str(guest.pid)), {tmp_path.stat().st_dev: tmp_path}, {})
-        )
-    assert str(tmp_path) in found
+        found = {one.path: one for one in module._opened_by(Path("/proc", str(guest.pid)))}
+    assert found[str(tmp_path)].device == tmp_path.stat().st_dev
+
+
+def test_what_is_open_is_looked_at_once_for_many(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    looks = []
+    monkeypatch.setattr(module, "_look_into_proc", lambda: looks.append(1) or ([], False))
+    files = OpenFiles()
+    for _ in range(3):
+        assert find_users([tmp_path], [], files).running is Running.OFF
+    assert len(looks) == 1
+    find_users([tmp_path], [])
+    assert len(looks) == 2, "who decides about one looks anew"
 
 
 def test_elsewhere_fuser_is_asked_and_its_numbers_are_read(
