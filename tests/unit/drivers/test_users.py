@@ -50,8 +50,13 @@ def test_a_process_in_a_folder_of_the_branch_uses_it(tmp_path: Path) -> None:
 def test_what_is_open_is_looked_at_once_for_many(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    looks = []
-    monkeypatch.setattr(module, "_look_into_proc", lambda: looks.append(1) or ([], False))
+    looks: list[int] = []
+
+    def look() -> tuple[list[object], bool]:
+        looks.append(1)
+        return [], False
+
+    monkeypatch.setattr(module, "_look_into_proc", look)
     files = OpenFiles()
     for _ in range(3):
         assert find_users([tmp_path], [], files).running is Running.OFF
