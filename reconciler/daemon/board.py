@@ -4,7 +4,7 @@ Data and its arrangement only. Neighbours: ``loop`` puts up a new one after each
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from reconciler import __version__
@@ -13,7 +13,7 @@ from reconciler.model.desired import DesiredVm
 from reconciler.model.observed import Observation
 from reconciler.model.plan import Plan
 from reconciler.names import Dataset, VmName
-from reconciler.render.host_view import DaemonFacts, Doing, HostReport, SourceFacts, VmReport
+from reconciler.render.host_view import DaemonFacts, Doing, HostReport, SourceFacts, VmReport, Work
 from reconciler.render.status_view import StatusView
 from reconciler.render.tree_nodes import TreeView
 from reconciler.source.contract import Source
@@ -78,12 +78,13 @@ class Board:
         The report on a VM of which nothing has changed is the very object that it was BEFORE: whoever writes it in
         another form need not do so again.
         """
+        idle = Doing(work=Work.IDLE, since=life.started)
         return HostReport(
             host=host,
             version=__version__,
             at=at,
             vms=tuple(
-                _vm_report(seen, doing(seen.desired.vm), before.get(seen.desired.vm))
+                _vm_report(seen, doing(seen.desired.vm) or idle, before.get(seen.desired.vm))
                 for seen in self.seen
             ),
             released=self.released,
@@ -102,12 +103,13 @@ class Board:
         )
 
 
-def _vm_report(seen: Seen, doing: Doing | None, before: VmReport | None) -> VmReport:
+def _vm_report(seen: Seen, doing: Doing, before: VmReport | None) -> VmReport:
+    doing = replace(doing, pause=seen.observation.journal.pause)
     if (
         before is not None
         and before.status is seen.status
         and before.tree is seen.tree
-        and before.doing is doing
+        and before.doing == doing
     ):
         return before
     return VmReport(status=seen.status, tree=seen.tree, doing=doing)

@@ -6,6 +6,7 @@ decided here.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from time import monotonic
 
 from reconciler.contracts.files import Files
 from reconciler.contracts.guest import Guest
@@ -38,7 +39,9 @@ from reconciler.model.steps import (
     Promote,
     Rollback,
     SetProperties,
+    StartGuest,
     Step,
+    StopGuest,
     SwitchLink,
     TakeFrozen,
     TakeSnapshots,
@@ -101,14 +104,27 @@ def carry_out_action(action: Action, plan: Plan, hands: Hands, now: Now) -> None
 
 def _carry_out_whole(action: Action, plan: Plan, hands: Hands, now: Now) -> None:
     steps = steps_of(plan.vm, plan.home, action)
+    stands: float | None = None
     for number, step in enumerate(steps):
+        if stands is None and isinstance(step, TakeFrozen | StopGuest):
+            stands = monotonic()
+        goes_on = isinstance(step, StartGuest) or (isinstance(step, TakeFrozen) and not step.ends)
         try:
-            _carry_out_step(step, action, hands, now, begins=0 if number else len(steps))
+            _carry_out_step(
+                step,
+                action,
+                hands,
+                now,
+                begins=0 if number else len(steps),
+                stands=stands if goes_on else None,
+            )
         except CkptreeError as error:
             back = way_back(plan.home, action, number, steps)
             if back:
                 _go_back(back, action, error, hands, now)
             raise
+        if goes_on:
+            stands = None
     if isinstance(action, Return):
         why = "interrupted while the guest was being started"
         gave_up = GaveUp(at=now(), node=action.back.node, again=action.back.again, error=why)
@@ -144,9 +160,15 @@ def _go_back(
 
 
 def _carry_out_step(
-    step: Step, action: Action | None, hands: Hands, now: Now, *, begins: int = 0
+    step: Step,
+    action: Action | None,
+    hands: Hands,
+    now: Now,
+    *,
+    begins: int = 0,
+    stands: float | None = None,
 ) -> None:
-    """Carry out STEP, which BEGINS an ACTION of so many steps."""
+    """Carry out STEP, which BEGINS an ACTION of so many steps; with it a guest goes on that STANDS since then."""
     intended = Intended(at=now(), step=_name(step), target=_target(step))
     if begins and action is not None:
         kind, nodes = type(action).__name__, list(nodes_of(action))
@@ -161,7 +183,11 @@ def _carry_out_step(
         if isinstance(step, TakeFrozen):
             note_running(hands, now)
         raise
-    hands.journal.append(Switched(at=now()) if isinstance(step, SwitchLink) else Done(at=now()))
+    if isinstance(step, SwitchLink):
+        hands.journal.append(Switched(at=now()))
+    else:
+        pause = None if stands is None else round(monotonic() - stands, 3)
+        hands.journal.append(Done(at=now(), pause=pause))
 
 
 def note_running(hands: Hands, now: Now) -> bool:

@@ -129,6 +129,7 @@ def _take(
                 steps=1,
             )
         )
+    stands = monotonic()
     try:
         _take_at_one_instant(parts, bound)
     except CkptreeError as error:
@@ -137,8 +138,10 @@ def _take(
             if part.capture.memory is not None:
                 _went_on(part, now)
         raise
+    pause = round(monotonic() - stands, 3)
     for part in parts:
-        part.member.hands.journal.append(Done(at=now()))
+        stood = part.capture.memory is not None
+        part.member.hands.journal.append(Done(at=now(), pause=pause if stood else None))
 
 
 def _went_on(part: _Part, now: Callable[[], str]) -> None:

@@ -70,9 +70,10 @@ class Intended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """The intended step happened."""
+    """The intended step happened. With it a guest went on that had stood still for PAUSE seconds."""
 
     at: str
+    pause: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,7 +275,7 @@ class JournalFacts:
     ckptree began to take the guest down and has not seen it running since: it owes it a start. ``gave_up`` is the
     ``current`` whose restore failed, with ``again``, and why. ``origin`` is where the guest was before the link was
     switched for a restore, as long as it has not been seen running since. ``hooks`` tells that a hook was begun whose
-    other half has not run yet.
+    other half has not run yet. ``pause`` is how many seconds the guest stood still for the last checkpoint or restore.
     """
 
     exists: bool = False
@@ -296,6 +297,7 @@ class JournalFacts:
     gave_up: tuple[NodeName, str | None, str] | None = None
     origin: Origin | None = None
     hooks: HooksBegun | None = None
+    pause: float | None = None
 
 
 def facts_of(records: Iterable[JournalRecord] | None) -> JournalFacts:
@@ -364,7 +366,9 @@ def _with(facts: JournalFacts, record: JournalRecord) -> JournalFacts:  # noqa: 
             return replace(facts, hooks=record if after else None)
         case HooksEnded():
             return replace(facts, hooks=None)
-        case Done():
+        case Done(pause=pause):
+            if pause is not None:
+                facts = replace(facts, pause=pause)
             return _seen(facts) if facts.intended in {TAKE_FROZEN, START} else facts
         case GuestSeen():
             return _seen(facts)
