@@ -183,7 +183,7 @@ def _doomed(draft: Draft, grace: timedelta) -> frozenset[NodeName]:
         if node.retired is not None:
             return node.retired + grace <= draft.now
         expired = node.name.automatic and node.expires is not None and node.expires <= draft.now
-        return expired and node.name != draft.desired.current
+        return expired and node.name != draft.desired.current and not _all_that_is(draft, node)
 
     doomed = frozenset(node.name for node in draft.tree.nodes.values() if over(node))
     aged = {
@@ -194,6 +194,13 @@ def _doomed(draft: Draft, grace: timedelta) -> frozenset[NodeName]:
     if doomed and not may_destroy(draft, f"not destroyed yet: {names_text(doomed)}"):
         return frozenset()
     return doomed
+
+
+def _all_that_is(draft: Draft, node: Node) -> bool:
+    """Whether automatic NODE has the state in which the guest stands: destroyed, the schedule would take it anew."""
+    head = draft.tree.head
+    unchanged = head is not None and not head.unsaved and node.name == draft.tree.position
+    return unchanged and draft.desired.schedule is not None
 
 
 def _finish(

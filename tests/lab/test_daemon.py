@@ -15,7 +15,7 @@ import pytest
 from reconciler.drivers.identity import this_host
 from reconciler.drivers.journal import FileJournal
 from reconciler.drivers.zfs.choose import choose
-from reconciler.model.journal import Confirmed, Realised
+from reconciler.model.journal import Applied, Confirmed, Realised
 from reconciler.names import NodeName, Snapshot
 from tests.lab.daemon import SECONDS, Daemon
 from tests.lab.operator import Operator, shell
@@ -376,11 +376,17 @@ def many_vms(home: str, documents: Path, names: Sequence[str]) -> None:
     for first in range(0, len(sets), 50):
         zfs.snapshot_sets(sets[first : first + 50])
         zfs.hold([snapshots[0] for snapshots, _ in sets[first : first + 50]])
-    guids = zfs.guids([snapshots[0] for snapshots, _ in sets])
-    for (snapshots, _), name in zip(sets, names, strict=True):
+    base = NodeName("base")
+    guids = zfs.guids([node for (node,), _ in sets])
+    heads = zfs.guids([node.dataset for (node,), _ in sets])
+    for ((node,), _), name in zip(sets, names, strict=True):
         journal = FileJournal(f"/run/{home}/{name}", print)
         journal.append(Confirmed(at="", by="test"))
-        journal.append(Realised(at="", nodes={NodeName("base"): guids[snapshots[0]]}))
+        journal.append(Realised(at="", nodes={base: guids[node]}))
+        head = heads[node.dataset]
+        journal.append(
+            Applied(at="", file_digest="", current=None, again=None, position=base, head=head)
+        )
 
 
 def document(documents: Path, home: str, name: str, checkpoints: str, more: str = "") -> None:

@@ -140,6 +140,32 @@ def test_the_last_one_stays_under_a_guest_that_is_off() -> None:
     assert not plan.conditions
 
 
+def test_the_one_that_the_guest_stands_on_unchanged_outlives_its_time() -> None:
+    """Destroyed, it would be taken anew at once: the guest has then something that no checkpoint has."""
+    file = hourly({}, prune=Prune(grace=timedelta(0)))
+    world = World()
+    world.write("installed")
+    world.apply(file)
+    only = autos(world)
+    world.pass_time(days=30)
+    assert not world.plan(file).actions
+    assert autos(world) == only
+    world.write("at last something new")
+    assert kinds(world.plan(file)) == [Capture, DestroyNodes]
+    world.apply(file)
+    assert len(autos(world)) == 1
+    assert autos(world) != only
+
+
+def test_without_a_schedule_an_automatic_one_goes_when_its_time_is_over() -> None:
+    world = World()
+    world.write("installed")
+    world.apply(hourly({}))
+    world.pass_time(days=30)
+    world.apply(desired({}))
+    assert autos(world) == []
+
+
 def test_current_does_not_look_at_automatic_ones_above_it() -> None:
     world = started(desired(BASE))
     world.apply(desired(BASE, current=A))
