@@ -174,7 +174,8 @@ class Daemon:
         revision = board.in_force.revision
         if not isinstance(source, GitSource) or revision is None:
             return
-        if {one.desired.revision for one in board.seen} - {revision}:
+        fresh = [one for one in board.seen if one.desired.vm not in board.in_force.stale]
+        if {one.desired.revision for one in fresh} - {revision}:
             return
         failures = {
             str(vm.status.vm): vm.doing.error

@@ -11,7 +11,7 @@ from reconciler import __version__
 from reconciler.daemon.documents import InForce
 from reconciler.model.desired import DesiredVm
 from reconciler.model.observed import Observation
-from reconciler.model.plan import Plan
+from reconciler.model.plan import Plan, Reason
 from reconciler.names import Dataset, VmName
 from reconciler.render.host_view import DaemonFacts, Doing, HostReport, SourceFacts, VmReport, Work
 from reconciler.render.status_view import StatusView
@@ -29,6 +29,12 @@ class Seen:
     status: StatusView
     tree: TreeView
     due: datetime | None
+
+    @property
+    def unreadable(self) -> bool:
+        """Whether something of it could not be read, so that nothing was concluded."""
+        reasons = {Reason.OBSERVATION_INCOMPLETE, Reason.POOL_UNAVAILABLE}
+        return any(condition.reason in reasons for condition in self.plan.conditions)
 
 
 @dataclass(frozen=True, slots=True)

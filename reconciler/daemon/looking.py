@@ -5,7 +5,7 @@ says which VMs, ``board`` keeps what was seen.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -56,15 +56,15 @@ def look_at(
     vms: Sequence[DesiredVm],
     host: LookedAt,
     now: datetime,
-    restraint: Restraint,
+    restraint: Callable[[DesiredVm], Restraint],
     windows: Windows,
 ) -> Looked:
-    """Look at VMS of HOST at the moment NOW; never raises."""
+    """Look at VMS of HOST at the moment NOW; RESTRAINT tells what must not be done for a document. Never raises."""
     observed, faults = _observe(vms, host)
     seen = {}
     for one in observed:
         try:
-            seen[one.desired.vm] = _plan(one, now, restraint, windows)
+            seen[one.desired.vm] = _plan(one, now, restraint(one.desired), windows)
         except Exception as error:  # noqa: BLE001 - a bug met in one VM must not stop the others
             faults.append(_internal(one.desired, error))
     return Looked(seen, tuple(dict.fromkeys(faults)))

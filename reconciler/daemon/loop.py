@@ -7,15 +7,17 @@ hands out, ``assembly`` puts all of it together.
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
 from reconciler.contracts.clock import Clock
+from reconciler.daemon.backoff import delay
 from reconciler.daemon.board import Board, Life
 from reconciler.daemon.documents import InForce, Known, known_at, read_again
-from reconciler.daemon.looking import LookedAt, look_at
+from reconciler.daemon.looking import Looked, LookedAt, look_at
 from reconciler.daemon.offering import Offering
 from reconciler.daemon.steadiness import Steadiness
 from reconciler.daemon.tasks import Orders
@@ -32,6 +34,7 @@ from reconciler.spec.settings import HostSettings
 _JITTER = (
     0.1  # of the interval, either way: hosts that start together must not look together for ever
 )
+_SOON = 4  # the first look at what could not be read comes after as long as the fourth failure's
 _PAUSE = 5.0  # seconds until what could not be looked at is tried again
 
 _log = logging.getLogger(__name__)
@@ -51,6 +54,14 @@ class Setup:
     settings: HostSettings
     source: Source
     watch: Watch
+
+
+@dataclass(frozen=True, slots=True)
+class _Again:
+    """When, on the even clock, to look at a VM again of which something could not be read so many TIMES."""
+
+    at: float
+    times: int
 
 
 class Loop:
@@ -78,6 +89,7 @@ class Loop:
         self._life = Life(pid, clock.now())
         self._steadiness = Steadiness(clock)
         self._known: Known | None = None
+        self._again: dict[VmName, _Again] = {}
         self._told_before: Mapping[VmName, VmReport] = {}
         self._next_pass = self._not_before = clock.monotonic()
 
@@ -97,7 +109,10 @@ class Loop:
         setup, board = self.setup, self.board
         names = self._names(woken)
         known = self._known
-        if names is None:
+        if names is not None and Cause.REQUEST in woken.causes:
+            board, known = self._read_documents(setup, woken)
+            names |= board.in_force.changed_since(self.board.in_force)
+        elif names is None:
             board, known = self._read_documents(setup, woken)
             changed = board.in_force.changed_since(self.board.in_force)
             if woken.causes == {Cause.FILES} and self._clock.monotonic() < self._next_pass:
@@ -107,15 +122,11 @@ class Loop:
                 names = changed
             else:
                 board = self._begin_pass(board, setup)
-        restraint = replace(
-            setup.source.restraint_of(board.in_force.revision), ageing=self._steadiness.doubt()
-        )
         chosen = [vm for vm in board.in_force.vms if names is None or vm.vm in names]
-        board = self._look_at(chosen, board, setup, restraint)
+        board, looked = self._look_at(chosen, board, setup)
         self.board, self._known = board, known
-        looked = {vm.vm for vm in chosen} & {one.desired.vm for one in board.seen}
         urgent = looked if woken.causes & {Cause.REQUEST, Cause.RELOAD} else set()
-        self._offering.offer(board, looked, self._orders(setup, restraint), urgent)
+        self._offering.offer(board, looked, self._orders(setup), urgent)
         self._tell(self.report())
 
     def report(self) -> HostReport:
@@ -132,8 +143,9 @@ class Loop:
             return None
         if woken.causes != {Cause.TIME}:
             return woken.vms
-        now = self._clock.now()
+        now, even = self._clock.now(), self._clock.monotonic()
         due = {seen.desired.vm for seen in self.board.seen if seen.due and seen.due <= now}
+        due |= {name for name, again in self._again.items() if again.at <= even}
         return frozenset(due | self._offering.vms_of(self.workers.retries_due, self.board))
 
     def _deadline(self) -> float:
@@ -143,6 +155,8 @@ class Loop:
         now, even = self._clock.now(), self._clock.monotonic()
         dues = [seen.due for seen in self.board.seen if seen.due is not None]
         times += [even + (due - now).total_seconds() for due in dues]
+        there = self.board.in_force.by_name
+        times += [again.at for name, again in self._again.items() if name in there]
         return max(min(times), self._not_before)
 
     def _wait_a_little(self) -> None:
@@ -190,10 +204,16 @@ class Loop:
         )
 
     def _look_at(
-        self, chosen: Sequence[DesiredVm], board: Board, setup: Setup, restraint: Restraint
-    ) -> Board:
+        self, chosen: Sequence[DesiredVm], board: Board, setup: Setup
+    ) -> tuple[Board, AbstractSet[VmName]]:
+        """Look at CHOSEN, and tell which of them could be."""
         now, in_force = self._clock.now(), board.in_force
+
+        def restraint(vm: DesiredVm) -> Restraint:
+            return self._restraint(vm, setup)
+
         looked = look_at(chosen, self._host, now, restraint, setup.settings.windows)
+        self._plan_again(looked)
         faults, released = looked.faults, board.released
         if len(chosen) == len(in_force.vms) or in_force is not self.board.in_force:
             try:
@@ -209,12 +229,33 @@ class Loop:
             self._wait_a_little()
         known = {one.desired.vm: one for one in board.seen} | looked.seen
         seen = tuple(known[vm.vm] for vm in in_force.vms if vm.vm in known)
-        return replace(board, at=now, seen=seen, released=released, faults=faults)
+        board = replace(board, at=now, seen=seen, released=released, faults=faults)
+        return board, looked.seen.keys()
 
-    def _orders(self, setup: Setup, restraint: Restraint) -> Orders:
+    def _plan_again(self, looked: Looked) -> None:
+        """Have those be looked at again soon of which something could not be read, later and later."""
+        for name, seen in looked.seen.items():
+            if not seen.unreadable:
+                self._again.pop(name, None)
+                continue
+            times = self._again[name].times + 1 if name in self._again else _SOON
+            self._again[name] = _Again(
+                self._clock.monotonic() + delay(times, self._chance()), times
+            )
+
+    def _restraint(self, vm: DesiredVm, setup: Setup) -> Restraint:
+        """What must not be done now for a document: its own revision may be an older one than that in force."""
+        restraint = setup.source.restraint_of(vm.revision)
+        return replace(restraint, ageing=self._steadiness.doubt())
+
+    def _newest(self, name: VmName) -> DesiredVm | None:
+        return self.board.in_force.by_name.get(name)
+
+    def _orders(self, setup: Setup) -> Orders:
         return Orders(
             clock=self._clock.now,
-            restraint=restraint,
+            restraint=lambda vm: self._restraint(vm, setup),
+            newest=self._newest,
             windows=setup.settings.windows,
             group_wait=setup.settings.group_wait.total_seconds(),
             revision=self.board.in_force.revision,

@@ -37,16 +37,19 @@ class Offering:
         }
         idle = self._workers.keys - keys
         idle |= {
-            name for name in looked if not self._offer_vm(seen[name], orders, urgent=name in urgent)
+            name
+            for name in looked
+            if not self._offer_vm(seen[name], orders, urgent=name in urgent)
+            and not seen[name].unreadable  # what failed before may fail again
         }
         for group, members in groups_of(board.in_force.vms).items():
             names = {vm.vm for vm in members}
-            if names & looked:
-                parts = [seen[name] for name in sorted(names) if name in seen]
-                whole = len(parts) == len(names)
-                key = f"{_GROUP}{group}"
-                if not whole or not self._offer_group(group, parts, orders, urgent=names <= urgent):
-                    idle |= {key}
+            parts = [seen[name] for name in sorted(names) if name in seen]
+            if not names & looked or any(self._workers.busy(name) for name in names):
+                continue
+            whole = len(parts) == len(names)
+            if not whole or not self._offer_group(group, parts, orders, urgent=names <= urgent):
+                idle |= {f"{_GROUP}{group}"}
         self._workers.rest(idle)
 
     def vms_of(self, keys: Iterable[str], board: Board) -> set[VmName]:
@@ -76,7 +79,7 @@ class Offering:
         self, group: str, parts: Sequence[Seen], orders: Orders, *, urgent: bool
     ) -> bool:
         """Offer a group's checkpoint if all of its VMs are ready for it and have nothing of their own to do first."""
-        if any(part.plan.actions or self._workers.busy(part.desired.vm) for part in parts):
+        if any(part.plan.actions for part in parts):
             return False
         members = [(part.desired, part.observation) for part in parts]
         if not plan_group(group, members, orders.clock(), orders.windows).ready:

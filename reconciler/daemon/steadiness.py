@@ -5,6 +5,7 @@ until the wall clock has been steady for an hour: by then a time server has put 
 """
 
 from datetime import timedelta
+from threading import Lock
 
 from reconciler.contracts.clock import Clock
 
@@ -13,26 +14,29 @@ _STEADY = 3600.0  # seconds
 
 
 class Steadiness:
-    """Watches CLOCK; ask it at every look."""
+    """Watches CLOCK from now on; ask it at every look, from any thread."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._wall = clock.now()
         self._even = clock.monotonic()
         self._doubted_until: float | None = None
-        self._jump = timedelta()
+        self._ahead = 0.0
+        self._lock = Lock()
 
     def doubt(self) -> str:
         """Say why the wall clock is not to be trusted now; an empty text says that it is."""
-        wall, even = self._clock.now(), self._clock.monotonic()
-        ahead = (wall - self._wall).total_seconds() - (even - self._even)
-        self._wall, self._even = wall, even
-        if ahead > _JUMP:
-            self._jump = timedelta(seconds=round(ahead))
-            self._doubted_until = even + _STEADY
-        elif ahead < -_JUMP and self._doubted_until is not None:
-            self._doubted_until = None  # it was put right
-        if self._doubted_until is None or even >= self._doubted_until:
-            self._doubted_until = None
-            return ""
-        return f"the clock was set ahead by {self._jump}; it is trusted again after an hour"
+        with self._lock:
+            wall, even = self._clock.now(), self._clock.monotonic()
+            jump = (wall - self._wall).total_seconds() - (even - self._even)
+            self._wall, self._even = wall, even
+            if abs(jump) > _JUMP:
+                self._ahead += jump  # of what the clock was when it was last trusted
+            if jump > _JUMP:
+                self._doubted_until = even + _STEADY
+            over = self._doubted_until is None or even >= self._doubted_until
+            if over or self._ahead <= _JUMP:  # it has been steady, or was put right
+                self._doubted_until, self._ahead = None, 0.0
+                return ""
+            by = timedelta(seconds=round(self._ahead))
+            return f"the clock was set ahead by {by}; it is trusted again after an hour"

@@ -12,7 +12,7 @@ from reconciler.model.actions import Action
 from reconciler.model.desired import DesiredVm
 from reconciler.model.plan import Restraint
 from reconciler.model.windows import Windows
-from reconciler.names import Dataset
+from reconciler.names import Dataset, VmName
 from reconciler.render.action_words import action_view
 from reconciler.render.units import count_text
 
@@ -24,10 +24,15 @@ BY = "the daemon"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orders:
-    """How work is to be done now: what a plan must not do, when, and how many seconds a group's guests wait."""
+    """How work is to be done: in which windows, how many seconds a group's guests wait, for which revision.
+
+    It may begin long after it was offered: then RESTRAINT tells what must not be done for a document, and NEWEST which
+    document of a VM is in force; none is released.
+    """
 
     clock: Callable[[], datetime]
-    restraint: Restraint
+    restraint: Callable[[DesiredVm], Restraint]
+    newest: Callable[[VmName], DesiredVm | None]
     windows: Windows
     group_wait: float
     revision: str | None
@@ -42,13 +47,17 @@ def apply_task(host: "LookedAt", desired: DesiredVm, orders: Orders) -> Task:
     """Make the task that applies DESIRED."""
 
     def work(begin: Callable[[str], None]) -> str:
-        wish = Wish(by=orders.by, restraint=orders.restraint, windows=orders.windows)
+        wanted = orders.newest(desired.vm)
+        if wanted is None or wanted.dataset != desired.dataset:
+            return ""  # released meanwhile, or moved: the next look knows
+        restraint = orders.restraint(wanted)
+        wish = Wish(by=orders.by, restraint=restraint, windows=orders.windows)
 
         def progress(action: Action) -> None:
             begin(_words(action, desired.dataset))
 
-        hands = host.hands(desired)
-        result = apply(desired, hands, host.identity, orders.clock, wish, progress)
+        hands = host.hands(wanted)
+        result = apply(wanted, hands, host.identity, orders.clock, wish, progress)
         left = len(result.left.actions)
         return f"{count_text(left, 'action')} left after all were done" if left else ""
 

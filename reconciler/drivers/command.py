@@ -102,8 +102,9 @@ def run(
     streams = _Streams(process, None if input is None else input.encode())
     try:
         # Popen.wait would look every so often, and make every program seem slower than it is.
-        await_end(process.pid, started + timeout)
-        code: int | None = process.wait(0)
+        ended = await_end(process.pid, started + timeout)
+        # FreeBSD tells of the end a moment before the process can be waited for.
+        code: int | None = process.wait(_PATIENCE if ended else 0)
     except subprocess.TimeoutExpired:
         if not _kill(process):
             for each in given:

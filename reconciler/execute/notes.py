@@ -6,7 +6,7 @@ whether there are any, so that it leaves a VM alone of which nothing is to be do
 
 from reconciler.model.desired import DesiredVm
 from reconciler.model.journal import Applied, Confirmed, Left, Realised
-from reconciler.model.observed import Observation
+from reconciler.model.observed import Observation, Running
 from reconciler.model.plan import Plan
 from reconciler.model.tree import derive_tree
 
@@ -63,7 +63,7 @@ def anything_to_write(desired: DesiredVm, plan: Plan, observation: Observation) 
     return (
         journal.hooks is not None
         or journal.switching is not None
-        or journal.stopped
+        or (journal.stopped and observation.guest.running is Running.RUNNING)
         or confirmation(desired, observation, "") is not None
         or realised(desired, observation) is not None
         or applied(desired, plan, observation) is not None

@@ -156,17 +156,20 @@ def _take_at_one_instant(parts: Sequence[_Part], bound: float) -> None:
     frozen = [part for part in parts if part.capture.memory is not None]
     meeting = _Meeting(len(frozen), bound)
     threads = [Thread(target=_freeze, args=(part, meeting), daemon=True) for part in frozen]
-    for thread in threads:
-        thread.start()
     try:
+        for thread in threads:
+            thread.start()
         meeting.wait_for_all()
         nodes = [node for part in parts for node in part.capture.nodes]
         sets = [(node.snapshots, dict(node.properties)) for node in nodes]
         parts[0].member.hands.zfs.snapshot_sets(sets)
+    except RuntimeError as error:  # no thread is to be had
+        raise StepFailed(f"not all guests can be frozen at once: {error}") from error
     finally:
         meeting.release()
         for thread in threads:
-            thread.join()
+            if thread.ident is not None:
+                thread.join()
     try:
         meeting.complain()
     except HoldLost:

@@ -15,7 +15,7 @@ from reconciler.names import NodeName
 from reconciler.plan.draft import Draft
 from reconciler.plan.permission import may_age, may_remove
 
-_BLOCKS_REMOVALS = (Reason.PARENT_IMMUTABLE, Reason.SUSPECTED_RENAME, Reason.HEAD_LOST)
+_BLOCKS_REMOVALS = (Reason.PARENT_IMMUTABLE, Reason.SUSPECTED_RENAME)
 
 
 def check_structure(draft: Draft) -> None:
@@ -70,6 +70,8 @@ def retire_removed(draft: Draft) -> None:
     if not draft.confirmed:
         draft.unconfirmed(f"not retired: {names}")
         return
+    if draft.tree.head is None:
+        return  # a lost head waits, and it is not known what the guest will stand on
     if prune.mode is PruneMode.NEVER:
         draft.note(
             Reason.NOT_PRUNED,

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from threading import Event, Thread
@@ -14,7 +15,7 @@ from reconciler.drivers.clock import SystemClock
 from reconciler.errors import ZfsErrorKind, ZfsRefused
 from reconciler.execute.executor import Hands
 from reconciler.model.desired import DesiredVm
-from reconciler.model.observed import Observation
+from reconciler.model.observed import Gap, Observation
 from reconciler.model.plan import Restraint
 from reconciler.names import NodeName, VmName
 from reconciler.render.host_view import HostReport, Work
@@ -344,6 +345,55 @@ def test_a_look_that_failed_is_made_again_soon(shop: Shop, monkeypatch: pytest.M
     shop.clock.pass_by(5)
     shop.look()
     assert shop.host.nodes("web") == {"base", "patched"}
+
+
+def test_what_could_not_be_read_is_looked_at_again_soon_and_the_edit_is_not_forgotten(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Invariant 8: a gap is no absence; nothing was concluded, so it is looked at again."""
+    shop.look()
+    real = shop.host._look
+
+    def gap(vm: DesiredVm, hands: Hands) -> Observation:
+        seen = real(vm, hands)
+        reading = replace(seen.reading, gaps=(Gap(str(vm.dataset), "the pool does not answer"),))
+        return replace(seen, reading=reading)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shop.host, "_look", gap)
+        shop.source.write("web", "{base: {checkpoints: {patched: }}}")
+        shop.look(FILES)
+        assert shop.host.nodes("web") == {"base"}
+    assert shop.loop._deadline() == shop.clock.even + 8
+    shop.clock.pass_by(8)
+    shop.look()
+    assert shop.host.nodes("web") == {"base", "patched"}
+    assert shop.loop._deadline() > shop.clock.even + 200
+
+
+def test_a_person_who_asks_for_one_vm_has_its_document_read(shop: Shop) -> None:
+    shop.look()
+    shop.source.write("web", "{base: {checkpoints: {patched: }}}")
+    shop.look(Woken(frozenset({Cause.REQUEST}), frozenset({VmName("web")})))
+    assert shop.host.nodes("web") == {"base", "patched"}
+
+
+def test_work_that_had_to_wait_follows_the_newest_document_and_its_restraint(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Invariant 2: what was to be removed is in the file again before the work begins."""
+    shop.source.write("web", LEAF, "prune: {grace: 0}")
+    shop.look()
+    held: list[Callable[[], None]] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(Thread, "start", lambda thread: held.append(thread.run))
+        shop.source.write("web", "{base: }", "prune: {grace: 0}")
+        shop.loop.look(FILES)
+    shop.source.write("web", LEAF, "prune: {grace: 0}")
+    shop.loop.look(FILES)
+    assert len(held) == 1
+    held[0]()
+    assert shop.host.nodes("web") == {"base", "leaf"}
 
 
 def test_a_failure_ends_when_nothing_is_left_to_do(

@@ -39,6 +39,14 @@ def test_a_clock_that_is_put_right_again_is_believed_at_once(clock: HandClock) -
     assert steadiness.doubt() == ""
 
 
+def test_a_step_back_that_does_not_put_it_right_ends_no_doubt(clock: HandClock) -> None:
+    steadiness = Steadiness(clock)
+    clock.set_wall(timedelta(days=30))
+    assert steadiness.doubt()
+    clock.set_wall(-timedelta(minutes=2))
+    assert "set ahead by 29 days" in steadiness.doubt()
+
+
 def test_a_small_correction_is_no_jump(clock: HandClock) -> None:
     steadiness = Steadiness(clock)
     clock.set_wall(timedelta(seconds=59))

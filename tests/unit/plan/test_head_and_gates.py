@@ -1,11 +1,12 @@
 """Where the guest is, and when nothing at all is decided for its VM."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
-from reconciler.model.actions import Annotate, Capture, Relink, Restore, Tidy
-from reconciler.model.desired import VolumeDisk
+from reconciler.model.actions import Annotate, Capture, Relink, Restore, Retire, Tidy
+from reconciler.model.desired import RestorePolicy, VolumeDisk
 from reconciler.model.observed import (
     GuestState,
     LinkAbsent,
@@ -20,7 +21,7 @@ from reconciler.model.steps import DatasetRef
 from reconciler.names import VmName
 from tests.support.picture import everything
 from tests.support.plans import LINE, A, B, C, kinds, line, message, reasons, running, world_with
-from tests.support.world import HOME, World, desired
+from tests.support.world import HOME, START, World, desired
 
 
 def test_a_link_that_was_moved_is_put_right_while_the_guest_is_off() -> None:
@@ -100,6 +101,36 @@ def test_a_lost_head_is_not_replaced_by_a_node_without_its_disks() -> None:
     world = world_with(line(), line(current=A))
     _lose_head(world)
     assert Reason.DISK_MISSING in reasons(world.plan(line(current=A, disks=(VolumeDisk("disk1"),))))
+
+
+def test_what_is_over_goes_in_the_same_run_that_replaces_a_lost_head() -> None:
+    over = {"c": {"expires": START + timedelta(days=1)}}
+    world = world_with(desired(LINE, over), desired(LINE, over, current=A))
+    _lose_head(world)
+    world.pass_time(hours=25)
+    result = world.apply(desired(LINE, over))
+    assert kinds(result.done) == [Restore, Retire]
+    assert not result.left.actions
+    assert [node.name for node in world.tree.nodes.values() if node.retired is not None] == [C]
+
+
+def test_the_node_that_replaces_a_lost_head_is_not_retired_from_under_the_guest() -> None:
+    world = world_with(line(), line(current=C, restore=RestorePolicy(again="once")))
+    _lose_head(world)
+    result = world.apply(desired({"a": {}}))
+    assert kinds(result.done) == [Restore]
+    assert not result.left.actions
+    assert world.tree.position == C
+    assert "c, which would go with it" in message(result.left, Reason.WOULD_DROP_HEAD)
+
+
+def test_nothing_is_retired_while_a_lost_head_waits() -> None:
+    world = world_with(line(), line(current=C, restore=RestorePolicy(again="once")))
+    _lose_head(world)
+    result = world.apply(desired({"a": {}}, disks=(VolumeDisk("disk1"),)))
+    assert not result.done.actions
+    assert Reason.DISK_MISSING in reasons(result.left)
+    assert all(node.retired is None for node in world.tree.nodes.values())
 
 
 def test_the_head_is_mounted_and_every_other_branch_is_not() -> None:
