@@ -149,6 +149,11 @@ class PoolFacts:
     readonly: bool = False
     available: int = 0
 
+    @property
+    def unusable(self) -> bool:
+        """Whether nothing can be read from it or written to it: zpoolconcepts(7)."""
+        return self.health in {"SUSPENDED", "FAULTED", "UNAVAIL", "REMOVED"}
+
 
 @dataclass(frozen=True, slots=True)
 class HostIdentity:

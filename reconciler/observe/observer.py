@@ -43,7 +43,17 @@ def observe(
     """Observe one VM; READING of its home and POOL were read together with those of others."""
     if reading is None:
         reading = read_homes([desired], zfs)[desired.dataset]
-    link, facts, gaps = _home_files(reading, files, journal)
+    gaps: tuple[Gap, ...] = ()
+    try:
+        pool = pool or zfs.pool(desired.dataset)
+    except ObservationFailed as error:
+        pool = PoolFacts(name=desired.dataset.pool, health="UNKNOWN")
+        if reading.datasets:
+            gaps = (Gap(desired.dataset.pool, str(error)),)
+    if pool.unusable:
+        return _without_files(desired, reading, pool, identity)
+    link, facts, more = _home_files(reading, files, journal)
+    gaps = (*gaps, *more)
     tree = derive_tree(desired.vm, reading, link)
     if (
         tree.head is not None
@@ -51,12 +61,6 @@ def observe(
         and tree.head.facts.guid == facts.switching.guid
     ):
         facts = complete_switch(facts)
-    try:
-        pool = pool or zfs.pool(desired.dataset)
-    except ObservationFailed as error:
-        pool = PoolFacts(name=desired.dataset.pool, health="UNKNOWN")
-        if reading.datasets:
-            gaps = (*gaps, Gap(desired.dataset.pool, str(error)))
     try:
         live_memory = _live_memory(tree, files)
     except ObservationFailed as error:
@@ -77,6 +81,23 @@ def observe(
         live_memory=live_memory,
         users=users,
         busy=_busy(tree, files, ability),
+    )
+
+
+def _without_files(
+    desired: DesiredVm, reading: Reading, pool: PoolFacts, identity: HostIdentity
+) -> Observation:
+    """Observe what ZFS tells of itself: whoever reads a file on a suspended pool waits until it comes back."""
+    why = f"pool {pool.name} is {pool.health}"
+    return Observation(
+        vm=desired.vm,
+        reading=reading,
+        link=LinkUnknown(why),
+        guest=GuestState(Running.UNKNOWN, why),
+        pool=pool,
+        journal=JournalFacts(),
+        host=identity.name,
+        host_id=identity.host_id,
     )
 
 

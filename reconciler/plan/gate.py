@@ -29,7 +29,7 @@ def _other_host(desired: DesiredVm, observation: Observation, _: Tree) -> tuple[
 
 def _unreadable(desired: DesiredVm, observation: Observation, _: Tree) -> tuple[Condition, ...]:
     pool = observation.pool
-    if pool.health in {"SUSPENDED", "FAULTED", "UNAVAIL", "REMOVED"} or pool.readonly:
+    if pool.unusable or pool.readonly:
         state = "read-only" if pool.readonly else pool.health
         return (
             _condition(

@@ -74,7 +74,7 @@ def _heading(page: Page, view: TreeView, style: Style) -> None:
     if not view.exists:
         page.line(Span("the dataset does not exist", Role.WAIT), first="  ")
     elif view.head is None:
-        message = "the guest is on no branch: the link is missing or leads nowhere"
+        message = "no branch is known to be the guest's: the link is missing, leads nowhere, or cannot be read"
         page.line(Span(message, Role.LOSS), first="  ")
     elif view.position is None:
         here = Span(_here_text(view, style), Role.HERE)

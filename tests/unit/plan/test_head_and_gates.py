@@ -227,3 +227,20 @@ def test_an_unknown_guest_counts_as_a_running_one() -> None:
     world.files.guest = GuestState(Running.UNKNOWN, "fstat failed")
     assert not world.plan(line(current=A)).actions
     assert C in world.tree.nodes
+
+
+def test_nothing_of_a_pool_that_is_suspended_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Invariant 8. Whoever reads a file there waits until the pool comes back, and keeps everybody waiting."""
+    world = World()
+    world.apply(desired({"a": {}}))
+    world.zfs.set_pool(PoolFacts(name="tank", health="SUSPENDED"))
+
+    def waits(*_: object) -> None:
+        raise AssertionError("this would never return")
+
+    for name in ("read_link", "users", "live_memory", "missing"):
+        monkeypatch.setattr(world.files, name, waits)
+    monkeypatch.setattr(world.journal, "read", waits)
+    plan = world.plan(desired({"a": {}, "b": {}}))
+    assert not plan.actions
+    assert reasons(plan) == [Reason.POOL_UNAVAILABLE]
