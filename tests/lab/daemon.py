@@ -55,11 +55,6 @@ class Daemon:
                 env={key: value for key, value in os.environ.items() if key != "CKPTREE_VMS"},
             )
         self.wait_until(lambda: "ckptree runs on" in self.said(), "the daemon does not start")
-        self.wait_until(self._has_looked, "there is no look", every=1.0)
-
-    def _has_looked(self) -> bool:
-        answer = ask("/status.json", paths.SOCKET, patience=60.0)
-        return answer is not None and json.loads(answer)["daemon"]["passes"] > 0
 
     def said(self) -> str:
         """Everything that it has logged."""
