@@ -60,8 +60,10 @@ class Daemon:
         settings = load()
         source = open_source(settings)
         self._watch = FolderWatch(lambda: self._wakes.wake(Cause.FILES))
-        setup = Setup(settings, source, self._watch)
-        self._loop = Loop(host, setup, clock, self._wakes, random.random, self._told, os.getpid())
+        setup = Setup(settings, source)
+        self._loop = Loop(
+            host, setup, self._watch, clock, self._wakes, random.random, self._told, os.getpid()
+        )
         self._host_name = host.identity.name
         self._server = self._make_server(settings)
         self._notifier = Notifier(settings.notify, self._host_name, clock)
@@ -110,14 +112,14 @@ class Daemon:
 
     def _set_up(self, settings: HostSettings, source: Source) -> None:
         before = self._loop.setup
-        if (settings.vms, settings.source) != (before.settings.vms, before.settings.source):
+        if _sources(settings) != _sources(before.settings):
             self._fetching.stop()
             self._close(before.source)
-            self._loop.setup = Setup(settings, source, before.watch)
+            self._loop.setup = Setup(settings, source)
             self._fetching = self._make_fetching(self._loop.setup)
             self._fetching.start()
         else:
-            self._loop.setup = Setup(settings, before.source, before.watch)
+            self._loop.setup = Setup(settings, before.source)
             self._fetching.now()
         if (settings.listen, settings.interval) != (before.settings.listen, before.settings.interval):  # fmt: skip
             self._serve(settings, before.settings)
@@ -187,3 +189,8 @@ class Daemon:
             source.ledger.note(revision, *outcome(plans, failures, report.faults))
         except CkptreeError as error:
             _log.warning("%s", error)
+
+
+def _sources(settings: HostSettings) -> tuple[object, ...]:
+    """What of SETTINGS the source of the documents is made of; its ledger tells the program for revisions."""
+    return settings.vms, settings.source, settings.notify.revision

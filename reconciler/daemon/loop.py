@@ -49,11 +49,10 @@ class Watch(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What may be another one after a reload: the host's settings, where the documents are from, who tells of edits."""
+    """What may be another one after a reload: the host's settings, and where the documents are from."""
 
     settings: HostSettings
     source: Source
-    watch: Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +64,13 @@ class _Again:
 
 
 class Loop:
-    """The loop over HOST. TELL gets a report after each look. CHANCE gives a number from 0 to 1."""
+    """The loop over HOST. WATCH tells of edits, TELL gets a report after each look, CHANCE gives a number from 0 to 1."""
 
     def __init__(
         self,
         host: LookedAt,
         setup: Setup,
+        watch: Watch,
         clock: Clock,
         wakes: Wakes,
         chance: Callable[[], float],
@@ -82,6 +82,7 @@ class Loop:
         self.board = Board(at=clock.now())
         self._offering = Offering(host, self.workers)
         self._host = host
+        self._watch = watch
         self._clock = clock
         self._wakes = wakes
         self._chance = chance
@@ -172,7 +173,7 @@ class Loop:
             in_force = replace(board.in_force, faults=(fault,), stale=frozenset(board.in_force.by_name))  # fmt: skip
             return replace(board, in_force=in_force), None
         # First watched, then read: no edit falls in between.
-        setup.watch.refresh(path, board.homes)
+        self._watch.refresh(path, board.homes)
         found = known_at(path, source.revision)
         if found is not None and found == self._known:
             return board, found

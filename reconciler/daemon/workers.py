@@ -70,10 +70,8 @@ class Workers:
             )
             if left_alone or worker.doing.work in {Work.QUEUED, Work.WORKING}:
                 return False
-            if worker.reason != reason:
-                worker.doing = Doing(
-                    work=Work.IDLE, since=self._now
-                )  # what failed was another task
+            if worker.reason != reason:  # what failed was another task
+                worker.doing = Doing(work=Work.IDLE, since=self._now)
             worker.reason = reason
             worker.doing = replace(worker.doing, work=Work.QUEUED, since=self._now, retry=None)
         thread = Thread(target=self._work, args=(key, worker, task), name=key, daemon=True)

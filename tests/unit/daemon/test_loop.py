@@ -52,9 +52,9 @@ class Shop:
         self.wakes = Wakes(self.clock)
         self.told: list[HostReport] = []
         settings = HostSettings(interval=timedelta(minutes=5))
-        setup = Setup(settings, self.source, self.watch)
+        setup = Setup(settings, self.source)
         self.loop = Loop(
-            self.host, setup, self.clock, self.wakes, lambda: 0.5, self.told.append, 71
+            self.host, setup, self.watch, self.clock, self.wakes, lambda: 0.5, self.told.append, 71
         )
 
     def look(self, woken: Woken = EVERYTHING) -> None:
@@ -115,7 +115,14 @@ def test_a_daemon_that_starts_where_all_is_done_leaves_every_vm_alone(shop: Shop
     shop.look()
     before = {name: journal.records for name, journal in shop.host.journals.items()}
     again = Loop(
-        shop.host, shop.loop.setup, shop.clock, shop.wakes, lambda: 0.5, shop.told.append, 72
+        shop.host,
+        shop.loop.setup,
+        shop.watch,
+        shop.clock,
+        shop.wakes,
+        lambda: 0.5,
+        shop.told.append,
+        72,
     )
     again.look(EVERYTHING)
     assert again.workers.keys == frozenset()
@@ -514,7 +521,7 @@ def running(shop: Shop) -> Iterator[tuple[Shop, Callable[[Callable[[], bool]], N
     clock = SystemClock()
     shop.wakes = Wakes(clock)
     shop.loop = Loop(
-        shop.host, shop.loop.setup, clock, shop.wakes, lambda: 0.5, shop.told.append, 71
+        shop.host, shop.loop.setup, shop.watch, clock, shop.wakes, lambda: 0.5, shop.told.append, 71
     )
     thread = Thread(target=shop.loop.run)
     thread.start()
