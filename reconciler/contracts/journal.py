@@ -3,14 +3,14 @@
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from reconciler.model.journal import JournalRecord
+from reconciler.model.journal import JournalFacts, JournalRecord
 
 
 class Journal(Protocol):
     """Records in the order in which they were written; each is on stable storage when ``append`` returns."""
 
-    def read(self) -> tuple[JournalRecord, ...] | None:
-        """Every whole record; none where there is no journal. Raises ObservationFailed."""
+    def facts(self) -> JournalFacts:
+        """What every whole record comes to. Raises ObservationFailed."""
 
     def append(self, record: JournalRecord) -> None:
         """Write one record durably, making the journal if need be. Raises StepFailed."""

@@ -64,7 +64,7 @@ class _Again:
 
 
 class Loop:
-    """The loop over HOST. WATCH tells of edits, TELL gets a report after each look, CHANCE gives a number from 0 to 1."""
+    """The loop over HOST. WATCH tells of edits, TELL gets each look's report, CHANCE gives a number from 0 to 1."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """The journal of one home as a file: append-only, one JSON record a line, fsynced, with flock(2) as the VM's lock.
 
 A line that a crash cut short was never acknowledged: readers pass over it and the next writer takes it away. The
-meaning of the records is in ``model.journal``.
+meaning of the records is in ``model.journal``. A journal only grows: a process that reads it again reads what is new.
 """
 
 import errno
@@ -10,13 +10,14 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from reconciler.drivers.storage import sync_directory
 from reconciler.errors import CkptreeError, ObservationFailed, StepFailed
-from reconciler.model.journal import JournalRecord
+from reconciler.model.journal import JournalFacts, JournalRecord, facts_of
 from reconciler.names import NodeName
 
 if TYPE_CHECKING:
@@ -25,6 +26,22 @@ if TYPE_CHECKING:
 _FOLDER = ".ckptree"
 _FILE = "journal.jsonl"
 _HOLDER = "holder"
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What was read of a journal: its file, LINES up to byte END, of which LAST is the last one, and their FACTS."""
+
+    device: int
+    inode: int
+    end: int
+    lines: int
+    last: bytes
+    facts: JournalFacts
+
+
+_known: dict[Path, _Read] = {}
+"""What this process has read of every journal, so that a daemon need not read years again at each look."""
 
 
 def journal_path(home: str) -> Path:
@@ -47,9 +64,9 @@ class NoJournal:
     def __init__(self, why: str) -> None:
         self._why = why
 
-    def read(self) -> tuple[JournalRecord, ...] | None:
+    def facts(self) -> JournalFacts:
         """Tell that there is none."""
-        return None
+        return JournalFacts()
 
     def append(self, record: JournalRecord) -> None:
         """Refuse to write RECORD."""
@@ -71,18 +88,37 @@ class FileJournal:
         self._folder = self._path.parent
         self._on_wait = on_wait
 
-    def read(self) -> tuple[JournalRecord, ...] | None:
-        """Read as the contract says."""
+    def facts(self) -> JournalFacts:
+        """Tell as the contract says."""
         try:
-            data = self._path.read_bytes()
+            with self._path.open("rb") as file:
+                found = os.fstat(file.fileno())
+                before = _known.get(self._path)
+                if before is not None and not _continues(before, file, found):
+                    before = None
+                file.seek(before.end if before else 0)
+                data = file.read()
         except FileNotFoundError:
-            return None
+            return JournalFacts()
         except OSError as error:
             raise ObservationFailed(f"{self._path}: {error.strerror}") from error
-        whole, _, _ = data.rpartition(b"\n")
-        if not whole:
-            return None
-        return tuple(self._parse(number, line) for number, line in enumerate(whole.split(b"\n"), 1))
+        lines = data[: data.rfind(b"\n") + 1].splitlines(keepends=True)
+        if not lines:
+            return before.facts if before else JournalFacts()
+        first = before.lines + 1 if before else 1
+        now = _Read(
+            device=found.st_dev,
+            inode=found.st_ino,
+            end=(before.end if before else 0) + sum(map(len, lines)),
+            lines=first + len(lines) - 1,
+            last=lines[-1],
+            facts=facts_of(
+                (self._parse(number, line) for number, line in enumerate(lines, first)),
+                before.facts if before else None,
+            ),
+        )
+        _known[self._path] = now
+        return now.facts
 
     def append(self, record: JournalRecord) -> None:
         """Append as the contract says."""
@@ -142,6 +178,14 @@ class FileJournal:
                 f"{self._path}:{number}: this record cannot be read (move the journal away; then nothing is"
                 " restored or retired until 'ckptree apply --confirm')"
             ) from error
+
+
+def _continues(before: _Read, file: BinaryIO, found: os.stat_result) -> bool:
+    """Whether FILE still is what was read BEFORE, perhaps with more after it; one put in its place is read anew."""
+    if (found.st_dev, found.st_ino) != (before.device, before.inode):
+        return False
+    last = len(before.last)
+    return os.pread(file.fileno(), last, before.end - last) == before.last
 
 
 def _drop_torn_line(descriptor: int) -> None:

@@ -23,7 +23,6 @@ from reconciler.model.journal import (
     Realised,
     Switched,
     Wished,
-    facts_of,
 )
 from reconciler.model.observed import HostIdentity, Observation, Running
 from reconciler.model.plan import NO_RESTRAINT, Plan, Restraint
@@ -128,7 +127,7 @@ def apply(
         _note(hands, written_now, *found)
         left = make_plan(
             desired,
-            replace(after, journal=facts_of(hands.journal.read())),
+            replace(after, journal=hands.journal.facts()),
             clock(),
             restraint=wish.restraint,
             windows=wish.windows,
@@ -181,7 +180,7 @@ def _gist(action: Action) -> tuple[str, tuple[NodeName, ...]]:
 
 def _finish_switch(observation: Observation, hands: Hands, now: Callable[[], str]) -> None:
     """Write down what became of a switch of the link that was begun and has no outcome."""
-    if facts_of(hands.journal.read()).switching is None:
+    if hands.journal.facts().switching is None:
         return
     if observation.journal.switching is None:
         hands.journal.append(Switched(at=now()))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from reconciler.errors import CkptreeError, ObservationFailed, StepFailed
 from reconciler.model.actions import Action, Capture, Restore, Return, Start, WayBack, nodes_of
 from reconciler.model.desired import DesiredVm, Hook, HookPair
-from reconciler.model.journal import HookFailed, HooksBegun, HooksEnded, Occasion, facts_of
+from reconciler.model.journal import HookFailed, HooksBegun, HooksEnded, Occasion
 from reconciler.model.observed import Running
 from reconciler.names import Dataset, NodeName
 
@@ -86,7 +86,7 @@ def end_interrupted(desired: DesiredVm, hands: "Hands", now: "Now") -> None:
     Raises StepFailed if that fails; it counts as run then, and is not owed any more.
     """
     try:
-        begun = facts_of(hands.journal.read()).hooks
+        begun = hands.journal.facts().hooks
     except ObservationFailed:
         return  # whoever observes next says so
     if begun is None:

@@ -225,7 +225,7 @@ class Initialiser:
 
     def _open_journal(self, path: str, clock: Callable[[], datetime]) -> None:
         journal = self._journal_at(path)
-        if journal.read() is None and not self._tree(path).nodes:
+        if not journal.facts().exists and not self._tree(path).nodes:
             journal.append(Confirmed(at=properties.encode_time(clock()), by=self._by))
 
     def _ask_for_disks(self, path: str, head: Branch) -> None:

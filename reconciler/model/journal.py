@@ -300,11 +300,13 @@ class JournalFacts:
     pause: float | None = None
 
 
-def facts_of(records: Iterable[JournalRecord] | None) -> JournalFacts:
-    """Boil RECORDS down, in their order; none is a journal that does not exist."""
+def facts_of(
+    records: Iterable[JournalRecord] | None, earlier: JournalFacts | None = None
+) -> JournalFacts:
+    """Boil RECORDS down, in their order, with what EARLIER ones came to; none is a journal that does not exist."""
     if records is None:
         return JournalFacts()
-    facts = JournalFacts(exists=True)
+    facts = earlier or JournalFacts(exists=True)
     for record in records:
         facts = _with(facts, record)
     return facts

@@ -12,7 +12,7 @@ from reconciler.contracts.journal import Journal
 from reconciler.contracts.zfs import ZfsReader
 from reconciler.errors import ObservationFailed
 from reconciler.model.desired import DesiredVm
-from reconciler.model.journal import JournalFacts, complete_switch, facts_of
+from reconciler.model.journal import JournalFacts, complete_switch
 from reconciler.model.observed import (
     Ability,
     Gap,
@@ -129,7 +129,7 @@ def _home_files(
         reason = f"{home.name} is not mounted (run 'zfs mount {home.name}')"
         return LinkUnknown(reason), JournalFacts(), ()
     try:
-        facts = facts_of(journal.read())
+        facts = journal.facts()
     except ObservationFailed as error:
         return files.read_link(home.mountpoint), JournalFacts(), (Gap("journal", str(error)),)
     return files.read_link(home.mountpoint), facts, ()

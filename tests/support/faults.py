@@ -15,7 +15,7 @@ from reconciler.contracts.journal import Journal
 from reconciler.contracts.zfs import Zfs
 from reconciler.errors import ObservationFailed
 from reconciler.model.desired import Hook
-from reconciler.model.journal import JournalRecord
+from reconciler.model.journal import JournalFacts, JournalRecord
 from reconciler.model.observed import Gap, Reading
 from reconciler.model.properties import HOLD
 from reconciler.model.steps import Ref, SnapshotRef
@@ -177,8 +177,8 @@ class FragileJournal:
     def __init__(self, journal: Journal, fuse: Fuse) -> None:
         self._journal, self._fuse = journal, fuse
 
-    def read(self) -> tuple[JournalRecord, ...] | None:
-        return self._journal.read()
+    def facts(self) -> JournalFacts:
+        return self._journal.facts()
 
     def append(self, record: JournalRecord) -> None:
         self._fuse.tick()

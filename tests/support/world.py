@@ -11,7 +11,7 @@ from reconciler.drivers.guests.unmanaged import UnmanagedGuest
 from reconciler.execute.apply import Result, Wish, apply
 from reconciler.execute.executor import Hands
 from reconciler.model.desired import DesiredNode, DesiredVm, SourcePosition, VolumeDisk
-from reconciler.model.journal import Approved, Confirmed, JournalRecord
+from reconciler.model.journal import Approved, Confirmed, JournalFacts, JournalRecord, facts_of
 from reconciler.model.observed import (
     Ability,
     GuestState,
@@ -76,8 +76,8 @@ class MemoryJournal:
     def __init__(self) -> None:
         self.records: list[JournalRecord] | None = None
 
-    def read(self) -> tuple[JournalRecord, ...] | None:
-        return None if self.records is None else tuple(self.records)
+    def facts(self) -> JournalFacts:
+        return facts_of(self.records)
 
     def append(self, record: JournalRecord) -> None:
         self.records = [*(self.records or ()), record]

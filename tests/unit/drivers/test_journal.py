@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.drivers.journal import FileJournal, NoJournal
+from reconciler.drivers.journal_tail import JournalTail
 from reconciler.errors import ObservationFailed, StepFailed
 from reconciler.model.journal import (
     Applied,
@@ -18,12 +19,14 @@ from reconciler.model.journal import (
     Failed,
     Forgotten,
     Intended,
+    JournalFacts,
     JournalRecord,
     Left,
     Realised,
     Switched,
     Switching,
     TakenOver,
+    facts_of,
 )
 from reconciler.names import NodeName
 
@@ -49,10 +52,26 @@ def journal(home: Path) -> FileJournal:
 
 
 def test_what_is_appended_is_read_again(tmp_path: Path) -> None:
-    assert journal(tmp_path).read() is None
-    for record in EVERY_RECORD:
+    assert not journal(tmp_path).facts().exists
+    for number, record in enumerate(EVERY_RECORD, 1):
         journal(tmp_path).append(record)
-    assert journal(tmp_path).read() == EVERY_RECORD
+        assert journal(tmp_path).facts() == facts_of(EVERY_RECORD[:number])
+    assert JournalTail(str(tmp_path)).last(1 << 20).records == EVERY_RECORD
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_another_journal_in_its_place_is_read_anew(tmp_path: Path, in_place: bool) -> None:
+    journal(tmp_path).append(Realised(at="t", nodes={BASE: 1}))
+    path = tmp_path / ".ckptree" / "journal.jsonl"
+    other = path.read_bytes().replace(b"1}", b"2}")
+    journal(tmp_path).append(Done(at="t"))
+    assert journal(tmp_path).facts().realised == {BASE: 1}
+    if not in_place:
+        path.unlink()
+    path.write_bytes(other * 9)
+    assert journal(tmp_path).facts().realised == {BASE: 2}
+    path.unlink()
+    assert not journal(tmp_path).facts().exists
 
 
 def test_only_root_may_read_it(tmp_path: Path) -> None:
@@ -66,20 +85,26 @@ def test_a_line_that_a_crash_cut_short_was_never_written(tmp_path: Path) -> None
     path = tmp_path / ".ckptree" / "journal.jsonl"
     with path.open("a") as file:
         file.write('{"event": "Don')
-    assert journal(tmp_path).read() == (Confirmed(at="t", by="root"),)
-    journal(tmp_path).append(Done(at="t"))
-    assert journal(tmp_path).read() == (Confirmed(at="t", by="root"), Done(at="t"))
+    assert journal(tmp_path).facts() == JournalFacts(exists=True, confirmed=True)
+    journal(tmp_path).append(Forgotten(at="t", by="root", node=BASE))
+    assert journal(tmp_path).facts() == JournalFacts(exists=True, confirmed=True)
+    records = Confirmed(at="t", by="root"), Forgotten(at="t", by="root", node=BASE)
+    assert JournalTail(str(tmp_path)).last(1 << 20).records == records
 
 
+@pytest.mark.parametrize("read_before", [True, False])
 @pytest.mark.parametrize("line", ['{"event": "Unheard-of"}', "[]", "nonsense", '{"event": "Done"}'])
 def test_a_record_that_cannot_be_understood_is_unknown_and_not_absent(
-    tmp_path: Path, line: str
+    tmp_path: Path, line: str, read_before: bool
 ) -> None:
     journal(tmp_path).append(Confirmed(at="t", by="root"))
+    if read_before:
+        assert journal(tmp_path).facts().confirmed
     with (tmp_path / ".ckptree" / "journal.jsonl").open("a") as file:
         file.write(f"{line}\n")
-    with pytest.raises(ObservationFailed, match=r"journal\.jsonl:2: "):
-        journal(tmp_path).read()
+    for _ in range(2):
+        with pytest.raises(ObservationFailed, match=r"journal\.jsonl:2: "):
+            journal(tmp_path).facts()
 
 
 def test_the_second_writer_waits_and_says_for_whom(tmp_path: Path) -> None:
@@ -102,7 +127,7 @@ def test_the_second_writer_waits_and_says_for_whom(tmp_path: Path) -> None:
 def test_a_locked_journal_makes_no_record_by_itself(tmp_path: Path) -> None:
     with journal(tmp_path).locked("apply by alice"):
         pass
-    assert journal(tmp_path).read() is None
+    assert not journal(tmp_path).facts().exists
 
 
 def test_the_lock_ends_with_its_holder(tmp_path: Path) -> None:
@@ -114,6 +139,6 @@ def test_the_lock_ends_with_its_holder(tmp_path: Path) -> None:
 
 def test_a_home_that_is_not_mounted_gets_no_journal() -> None:
     absent = NoJournal("tank/vm/web is not mounted")
-    assert absent.read() is None
+    assert absent.facts() == JournalFacts()
     with absent.locked("apply"), pytest.raises(StepFailed, match="not mounted"):
         absent.append(Done(at="t"))

@@ -228,7 +228,7 @@ def test_a_journal_that_cannot_be_read_is_told_by_whoever_plans(
         raise ObservationFailed("journal.jsonl:3: this record cannot be read")
 
     world = running()
-    monkeypatch.setattr(world.journal, "read", unreadable)
+    monkeypatch.setattr(world.journal, "facts", unreadable)
     plan = world.apply(file(world, {"a": {}})).done
     assert [c.reason for c in plan.conditions] == [Reason.OBSERVATION_INCOMPLETE]
 

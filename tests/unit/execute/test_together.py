@@ -12,7 +12,7 @@ from reconciler.errors import HoldLost, StepFailed, ZfsErrorKind, ZfsRefused
 from reconciler.execute.executor import Hands
 from reconciler.execute.together import Member, capture_together
 from reconciler.model.desired import DesiredVm, Hook, Hooks
-from reconciler.model.journal import HooksBegun, Occasion, facts_of
+from reconciler.model.journal import HooksBegun, Occasion
 from reconciler.model.observed import GuestState, LinkTo, Running
 from reconciler.model.tree import derive_tree
 from reconciler.names import Dataset, NodeName, VmName
@@ -94,7 +94,7 @@ class Pair:
             hands = self.members[name].hands
             assert guest.state().running is Running.RUNNING
             assert not hands.files.live_memory("", hands.place.home.child("b-1"))
-            assert not facts_of(hands.journal.read()).stopped
+            assert not hands.journal.facts().stopped
 
 
 @pytest.fixture

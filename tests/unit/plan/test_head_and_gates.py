@@ -240,7 +240,7 @@ def test_nothing_of_a_pool_that_is_suspended_is_read(monkeypatch: pytest.MonkeyP
 
     for name in ("read_link", "users", "live_memory", "missing"):
         monkeypatch.setattr(world.files, name, waits)
-    monkeypatch.setattr(world.journal, "read", waits)
+    monkeypatch.setattr(world.journal, "facts", waits)
     plan = world.plan(desired({"a": {}, "b": {}}))
     assert not plan.actions
     assert reasons(plan) == [Reason.POOL_UNAVAILABLE]
