@@ -4,10 +4,12 @@ import contextlib
 import io
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent, indent
+from typing import IO, cast
 
 from reconciler.cli.main import run
 
@@ -36,6 +38,18 @@ def shell(*argv: str) -> str:
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(argv)}: {done.stderr}"
     return done.stdout
+
+
+def _opened(path: Path, mode: str) -> IO[bytes]:
+    """Open PATH; udev may take the link to a new volume away for a moment, to make it again."""
+    deadline = time.monotonic() + 30.0
+    while True:
+        try:
+            return cast(IO[bytes], path.open(mode))
+        except FileNotFoundError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 class Operator:
@@ -97,7 +111,7 @@ class Operator:
         """Write TEXT to every disk, as the guest would."""
         data = text.encode().ljust(4096, b"\0")
         for path in (self.disk, *(self.path / "current" / name for name in self.volumes)):
-            with path.open("r+b") as file:
+            with _opened(path, "r+b") as file:
                 file.write(data)
                 os.fsync(file.fileno())
 
@@ -105,7 +119,7 @@ class Operator:
         """What all disks have, which must be the same."""
         found = set()
         for path in (self.disk, *(self.path / "current" / name for name in self.volumes)):
-            with path.open("rb") as file:
+            with _opened(path, "rb") as file:
                 found.add(file.read(4096).rstrip(b"\0").decode())
         assert len(found) == 1, found
         return found.pop()
