@@ -152,7 +152,7 @@ class Daemon:
 
     def _make_server(self, settings: HostSettings) -> StatusServer:
         return StatusServer(
-            self._loop.report,
+            self._report,
             self._socket,
             settings.listen,
             self._look_again,
@@ -163,10 +163,18 @@ class Daemon:
         self._fetching.now()
         self._wakes.wake(Cause.REQUEST, {VmName(vm)} if vm else None)
 
+    def _report(self) -> HostReport:
+        report = self._loop.report()
+        if report.daemon is None:
+            return report
+        daemon = replace(report.daemon, untold=self._notifier.failures)
+        return replace(report, daemon=daemon)
+
     def _told(self, report: HostReport) -> None:
         if not self._ready:
             self._ready = True
             self._readiness.ready()
+        self._readiness.status(report.brief)
         self._notifier.tell(report)
         self._note_revision(report)
 

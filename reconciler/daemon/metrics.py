@@ -84,11 +84,23 @@ def _of_daemon(daemon: DaemonFacts) -> "Iterable[Metric]":
         "Changes that a periodic look found and no event had told of.",
         daemon.missed,
     )
+    yield _untold(daemon)
     yield GaugeMetricFamily(
         "ckptree_source_failing",
         "Whether newer documents cannot be had from their source.",
         bool(daemon.source.problem),
     )
+
+
+def _untold(daemon: DaemonFacts) -> "Metric":
+    from prometheus_client.core import CounterMetricFamily
+
+    family = CounterMetricFamily(
+        "ckptree_notices_lost", "Notices that a receiver did not get.", labels=["receiver"]
+    )
+    for receiver, number in daemon.untold.items():
+        family.add_metric([receiver], number)
+    return family
 
 
 def _of_vms(report: HostReport) -> "Iterable[Metric]":

@@ -39,9 +39,9 @@ class Readiness:
         """Whether anybody wants to be told."""
         return self._address.startswith(("/", "\0"))
 
-    def ready(self, status: str = "") -> None:
-        """Begun, or set up anew after `reloading`; STATUS is a line for people."""
-        self._say("READY=1", *self._status(status))
+    def ready(self) -> None:
+        """Begun, or set up anew after `reloading`."""
+        self._say("READY=1")
 
     def reloading(self) -> None:
         """The settings are being read again; `ready` must follow."""
@@ -54,19 +54,12 @@ class Readiness:
 
     def status(self, text: str) -> None:
         """TEXT, a line for people, is shown by `systemctl status`."""
-        self._say(*self._status(text))
-
-    def alive(self) -> None:
-        """The daemon does its work, for a unit with WatchdogSec=."""
-        self._say("WATCHDOG=1")
-
-    @staticmethod
-    def _status(text: str) -> tuple[str, ...]:
         line = " ".join(text.split())
-        return (f"STATUS={line}",) if line else ()
+        if line:
+            self._say(f"STATUS={line}")
 
     def _say(self, *lines: str) -> None:
-        if not self.heard or not lines:
+        if not self.heard:
             return
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
             manager.settimeout(0)  # a manager that hangs must not hang the daemon

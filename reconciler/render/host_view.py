@@ -4,8 +4,9 @@ Made by the daemon of what it knows, and by ``ckptree tree --html`` without one:
 none. Nothing is worked out here.
 """
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
@@ -14,6 +15,7 @@ from reconciler.names import Dataset, VmName
 from reconciler.plan.document import Json
 from reconciler.render.status_view import StatusView
 from reconciler.render.tree_nodes import TreeView
+from reconciler.render.units import count_text
 
 
 class Work(Enum):
@@ -68,7 +70,11 @@ class SourceFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaemonFacts:
-    """The daemon itself. MISSED counts the changes that a periodic look found and no event had told of."""
+    """The daemon itself.
+
+    MISSED counts the changes that a periodic look found and no event had told of, UNTOLD the notices that each receiver
+    did not get.
+    """
 
     pid: int
     started: datetime
@@ -77,6 +83,7 @@ class DaemonFacts:
     passes: int
     missed: int
     source: SourceFacts
+    untold: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Json]:
         """Write it as JSON values."""
@@ -88,6 +95,7 @@ class DaemonFacts:
             "passes": self.passes,
             "missed": self.missed,
             "source": self.source.to_json(),
+            "untold": dict(self.untold),
         }
 
 
@@ -119,6 +127,13 @@ class HostReport:
     released: Mapping[Dataset, VmName | str]
     faults: tuple[str, ...]
     daemon: DaemonFacts | None = None
+
+    @property
+    def brief(self) -> str:
+        """One line for people: how many VMs there are, and in which states."""
+        states = Counter(report.status.state.value for report in self.vms)
+        told = "".join(f", {number} {state}" for state, number in sorted(states.items()))
+        return f"{count_text(len(self.vms), 'VM')}{told}"
 
     def to_json(self) -> dict[str, Json]:
         """Write it as JSON values: sizes in bytes, times in UTC."""

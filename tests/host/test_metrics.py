@@ -43,6 +43,7 @@ def test_of_the_host() -> None:
     assert value(report, "ckptree_released_homes") == 1
     assert value(report, "ckptree_passes_total") == 914
     assert value(report, "ckptree_missed_events_total") == 2
+    assert value(report, "ckptree_notices_lost_total", receiver="webhook") == 3
     assert value(report, "ckptree_last_pass_timestamp_seconds") == AT.timestamp() - 12
     assert value(report, "ckptree_source_failing") == 0
 

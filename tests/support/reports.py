@@ -45,6 +45,7 @@ def daemon_facts(at: datetime = AT, **fields: object) -> DaemonFacts:
         passes=914,
         missed=2,
         source=SourceFacts(place="/etc/ckptree/vms.d"),
+        untold={"webhook": 3},
     )
     return replace(facts, **fields)  # type: ignore[arg-type]
 

@@ -44,12 +44,7 @@ def readiness(manager: Manager, tmp_path: Path) -> Readiness:  # noqa: ARG001 - 
     return Readiness(environment, monotonic=lambda: 5_000_000_123)
 
 
-def test_ready_is_said_with_a_line_for_people(readiness: Readiness, manager: Manager) -> None:
-    readiness.ready("12 VMs\nof 3 documents")
-    assert manager.heard() == ["READY=1", "STATUS=12 VMs of 3 documents"]
-
-
-def test_ready_needs_no_line(readiness: Readiness, manager: Manager) -> None:
+def test_ready_is_said(readiness: Readiness, manager: Manager) -> None:
     readiness.ready()
     assert manager.heard() == ["READY=1"]
 
@@ -61,15 +56,11 @@ def test_a_reload_is_said_with_the_time_in_microseconds(
     assert manager.heard() == ["RELOADING=1", "MONOTONIC_USEC=5000000"]
 
 
-def test_the_end_the_status_and_being_alive_are_said(
-    readiness: Readiness, manager: Manager
-) -> None:
+def test_the_end_and_the_status_are_said(readiness: Readiness, manager: Manager) -> None:
     readiness.stopping()
     assert manager.heard() == ["STOPPING=1"]
-    readiness.status("web is restored")
-    assert manager.heard() == ["STATUS=web is restored"]
-    readiness.alive()
-    assert manager.heard() == ["WATCHDOG=1"]
+    readiness.status("12 VMs\nof 3 documents")
+    assert manager.heard() == ["STATUS=12 VMs of 3 documents"]
 
 
 def test_an_empty_status_is_not_sent(readiness: Readiness, manager: Manager) -> None:
