@@ -23,8 +23,10 @@ from bench.monitor import Unmeasured
 from bench.vm import MIB, execute, pool
 from reconciler import paths
 from reconciler.drivers.identity import this_host
+from reconciler.drivers.journal import FileJournal
 from reconciler.drivers.zfs.choose import choose
 from reconciler.model import properties
+from reconciler.model.journal import Confirmed
 from reconciler.names import Dataset, Snapshot
 
 _POOL = "bench"
@@ -139,6 +141,7 @@ def _populate(documents: Path, mountpoint: Path, vms: int, nodes: int) -> None:
         zfs.mount(home.child("b-1"))
         (mountpoint / name / "current").symlink_to("b-1")
         (mountpoint / name / "b-1" / "disk0.img").touch()
+        FileJournal(str(mountpoint / name), _say).append(Confirmed(at="", by="the bench"))
         branches.append((name, home.child("b-1")))
         _write(documents, name, [f"n{each}" for each in range(min(nodes, _NAMED))])
     for number in range(nodes):

@@ -47,6 +47,11 @@ class Daemon:
 
     def start(self) -> None:
         """Start it, and wait until it has looked at everything once."""
+        self.launch()
+        self.wait_until(self._has_looked, "the daemon does not look", every=0.5)
+
+    def launch(self) -> None:
+        """Start it."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "reconciler", "--config", str(self.config), "run"],
@@ -54,7 +59,10 @@ class Daemon:
                 stderr=log,
                 env={key: value for key, value in os.environ.items() if key != "CKPTREE_VMS"},
             )
-        self.wait_until(lambda: "ckptree runs on" in self.said(), "the daemon does not start")
+
+    def _has_looked(self) -> bool:
+        answer = ask("/status.json", paths.SOCKET, patience=60.0)
+        return answer is not None and json.loads(answer)["daemon"]["passes"] > 0
 
     def said(self) -> str:
         """Everything that it has logged."""
