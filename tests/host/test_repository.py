@@ -1,6 +1,7 @@
 """Documents from a repository: what is accepted, what is refused, what may be removed. Real git and real keys."""
 
 import os
+import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -334,15 +335,53 @@ def test_a_password_in_the_address_is_shown_nowhere(tmp_path: Path) -> None:
     assert (host.state / "gitconfig").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_repository_is_read_over_plain_http(host: Host, origin: Origin, keys: Keys) -> None:
+class Files(SimpleHTTPRequestHandler):
+    """A web server that only has files."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class Smart(Files):
+    """A web server with git-http-backend(1) behind it, as the forges have it."""
+
+    def do_GET(self) -> None:
+        place, _, query = self.path.partition("?")
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        words = {
+            "GIT_PROJECT_ROOT": self.directory,
+            "GIT_HTTP_EXPORT_ALL": "1",
+            "GIT_PROTOCOL": self.headers.get("Git-Protocol") or "",
+            "PATH": os.environ["PATH"],
+            "PATH_INFO": place,
+            "QUERY_STRING": query,
+            "REQUEST_METHOD": self.command,
+            "CONTENT_TYPE": self.headers.get("Content-Type") or "",
+            "CONTENT_LENGTH": str(len(body)),
+            "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding") or "",
+        }
+        answer = subprocess.run(
+            ["git", "http-backend"], env=words, input=body, capture_output=True, check=True
+        )
+        head, _, content = answer.stdout.partition(b"\r\n\r\n")
+        headers = [line.split(": ", 1) for line in head.decode().splitlines()]
+        self.send_response(int(dict(headers).get("Status", "200").split()[0]))
+        for name, value in headers:
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def do_POST(self) -> None:
+        self.do_GET()
+
+
+@pytest.mark.parametrize("server_kind", [Files, Smart])
+def test_a_repository_is_read_over_http(
+    host: Host, origin: Origin, keys: Keys, server_kind: type[Files]
+) -> None:
     commit = origin.commit({"web.yaml": document("web")}, keys.ops.key)
     origin.git("update-server-info")
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-    handler = partial(Quiet, directory=str(origin.folder))
+    handler = partial(server_kind, directory=str(origin.folder))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_address[1]}/.git"
