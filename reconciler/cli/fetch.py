@@ -23,5 +23,5 @@ def command(session: Session) -> ExitCode:
     click.echo(f"{repository.place}: {refreshed.message}")
     restraint = repository.restraint.removals
     if restraint:
-        click.echo(f"nothing is removed for it: {restraint}")
+        click.echo(f"nothing is removed or restored for it: {restraint}")
     return ExitCode.NOTHING_TO_DO

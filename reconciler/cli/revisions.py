@@ -51,7 +51,7 @@ def _print_text(session: Session, entries: tuple[Entry, ...]) -> None:
     if repository.problem:
         click.echo(repository.problem)
     if in_force is not None and repository.restraint.removals:
-        click.echo(f"nothing is removed: {repository.restraint.removals}")
+        click.echo(f"nothing is removed or restored: {repository.restraint.removals}")
     for entry in entries:
         mark = "*" if entry.revision == in_force else " "
         words = f"{entry.revision[:_DIGITS]}  {entry.state.value:<10}  {encode_time(entry.at)}"

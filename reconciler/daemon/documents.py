@@ -78,6 +78,19 @@ def _stamp(vm: DesiredVm | None) -> tuple[str, str] | None:
     return None if vm is None else (vm.position.file, vm.digest)
 
 
+def counts(in_force: InForce, vm: DesiredVm) -> bool:
+    """Tell whether VM is what is IN FORCE, and its file has it still, whatever was told of that file."""
+    if _stamp(in_force.by_name.get(vm.vm)) != _stamp(vm):
+        return False
+    if vm.vm in in_force.stale:
+        return True
+    try:
+        data = Path(vm.position.file).read_bytes()
+    except OSError:
+        return False
+    return hashlib.sha256(data).hexdigest() == vm.digest
+
+
 def read_again(before: InForce, path: Path, source: Source) -> InForce:
     """Read the documents at PATH, from SOURCE; what cannot be read or is faulty stays as it was BEFORE."""
     revision = source.revision

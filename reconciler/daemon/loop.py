@@ -16,7 +16,7 @@ from typing import Protocol
 from reconciler.contracts.clock import Clock
 from reconciler.daemon.backoff import delay
 from reconciler.daemon.board import Board, Life
-from reconciler.daemon.documents import InForce, Known, known_at, read_again
+from reconciler.daemon.documents import InForce, Known, counts, known_at, read_again
 from reconciler.daemon.looking import Looked, LookedAt, look_at
 from reconciler.daemon.offering import Offering
 from reconciler.daemon.steadiness import Steadiness
@@ -257,6 +257,7 @@ class Loop:
             clock=self._clock.now,
             restraint=lambda vm: self._restraint(vm, setup),
             newest=self._newest,
+            counts=lambda vm: counts(self.board.in_force, vm),
             windows=setup.settings.windows,
             group_wait=setup.settings.group_wait.total_seconds(),
             revision=self.board.in_force.revision,

@@ -27,12 +27,14 @@ class Orders:
     """How work is to be done: in which windows, how many seconds a group's guests wait, for which revision.
 
     It may begin long after it was offered: then RESTRAINT tells what must not be done for a document, and NEWEST which
-    document of a VM is in force; none is released.
+    document of a VM is in force; none is released. COUNTS tells, once a VM's lock is held, whether that is so still: a
+    person may have changed the document and applied it meanwhile.
     """
 
     clock: Callable[[], datetime]
     restraint: Callable[[DesiredVm], Restraint]
     newest: Callable[[VmName], DesiredVm | None]
+    counts: Callable[[DesiredVm], bool]
     windows: Windows
     group_wait: float
     revision: str | None
@@ -51,7 +53,12 @@ def apply_task(host: "LookedAt", desired: DesiredVm, orders: Orders) -> Task:
         if wanted is None or wanted.dataset != desired.dataset:
             return ""  # released meanwhile, or moved: the next look knows
         restraint = orders.restraint(wanted)
-        wish = Wish(by=orders.by, restraint=restraint, windows=orders.windows)
+        wish = Wish(
+            by=orders.by,
+            restraint=restraint,
+            windows=orders.windows,
+            still=lambda: orders.counts(wanted),
+        )
 
         def progress(action: Action) -> None:
             begin(_words(action, desired.dataset))
@@ -83,6 +90,7 @@ def group_task(host: "LookedAt", group: str, members: Sequence[DesiredVm], order
             orders.group_wait,
             progress,
             windows=orders.windows,
+            still=orders.counts,
         )
         return "; ".join(planned.obstacles)
 

@@ -14,7 +14,7 @@ from reconciler.execute.executor import Hands, Progress, carry_out, carry_out_ac
 from reconciler.execute.hooks import end_interrupted
 from reconciler.execute.rehearsal import rehearse
 from reconciler.model import properties
-from reconciler.model.actions import Action, DestroyNodes
+from reconciler.model.actions import Action, DestroyNodes, Retire, nodes_of
 from reconciler.model.desired import DesiredVm
 from reconciler.model.journal import (
     Applied,
@@ -22,10 +22,12 @@ from reconciler.model.journal import (
     Failed,
     Realised,
     Switched,
+    Unwished,
     Wished,
 )
 from reconciler.model.observed import HostIdentity, Observation, Running
 from reconciler.model.plan import NO_RESTRAINT, Plan, Restraint
+from reconciler.model.tree import derive_tree
 from reconciler.model.windows import ALWAYS, Windows
 from reconciler.names import NodeName
 from reconciler.observe.observer import observe
@@ -33,6 +35,7 @@ from reconciler.plan.document import SavedPlan
 from reconciler.plan.planner import make_plan
 
 Clock = Callable[[], datetime]
+OUTDATED = "the document was changed meanwhile; the next look goes by the new one"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +43,7 @@ class Wish:
     """How a person wants a plan to be applied.
 
     CONFIRM, PURGE, AUTOMATIC, TAKE, RESTRAINT and WINDOWS are those of ``make_plan``; SAVED is a plan made earlier,
-    which must still be true.
+    which must still be true. STILL tells, once the lock is held, whether the document is the one that counts.
     """
 
     by: str
@@ -51,6 +54,7 @@ class Wish:
     take: NodeName | None = None
     restraint: Restraint = NO_RESTRAINT
     windows: Windows = ALWAYS
+    still: Callable[[], bool] = lambda: True
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,9 @@ def apply(
         return properties.encode_time(clock())
 
     with hands.journal.locked(f"apply by {wish.by}"):
-        end_interrupted(desired, hands, written_now)
+        if not wish.still():
+            raise PlanStale(OUTDATED)
+        end_interrupted(desired, hands, identity, written_now)
         hands.guest.tidy()
         # What was just written counts only once a transaction group has taken it in.
         hands.zfs.sync(desired.dataset)
@@ -120,6 +126,8 @@ def apply(
         try:
             carry_out(plan, desired, hands, by=wish.by, now=written_now, progress=progress)
         except CkptreeError:
+            if wish.take is not None:
+                _withdraw(wish.take, desired, hands, look, written_now)
             _start_owed(desired, hands, look, clock, written_now, progress)
             raise
         after = look()
@@ -133,6 +141,19 @@ def apply(
             windows=wish.windows,
         )
     return Result(plan, left)
+
+
+def _withdraw(
+    node: NodeName,
+    desired: DesiredVm,
+    hands: Hands,
+    look: Callable[[], Observation],
+    now: Callable[[], str],
+) -> None:
+    """Give up the wish for NODE, unless it was taken before the plan failed."""
+    seen = look()
+    if node not in derive_tree(desired.vm, seen.reading, seen.link).nodes:
+        hands.journal.append(Unwished(at=now(), node=node))
 
 
 def _start_owed(
@@ -174,8 +195,8 @@ def _refuse_stale(plan: Plan, then: Plan, saved: SavedPlan) -> None:
 
 
 def _gist(action: Action) -> tuple[str, tuple[NodeName, ...]]:
-    doomed = action.nodes if isinstance(action, DestroyNodes) else ()
-    return type(action).__name__, tuple(node.name for node in doomed)
+    named = nodes_of(action) if isinstance(action, DestroyNodes | Retire) else ()
+    return type(action).__name__, named
 
 
 def _finish_switch(observation: Observation, hands: Hands, now: Callable[[], str]) -> None:

@@ -35,6 +35,7 @@ from reconciler.model.steps import (
     CloneDataset,
     DatasetRef,
     Destroy,
+    EnsureSaved,
     Hold,
     Promote,
     Rollback,
@@ -147,16 +148,31 @@ def _go_back(
     back = back_of(action)
     assert back is not None  # noqa: S101 - it has a way back
     before = back.branch.name
+    resumed = False
     try:
         for step in steps:
-            _carry_out_step(step, None, hands, now)
+            if isinstance(step, StartGuest) and step.memory is not None:
+                resumed = _is_as_saved(step.branch, hands)
+                start = step if resumed else replace(step, memory=None)
+                _carry_out_step(start, None, hands, now)
+            else:
+                _carry_out_step(step, None, hands, now)
     except CkptreeError as second:
         raise StepFailed(
             f"{error}; and the guest could not be brought back to {before}: {second}"
         ) from error
     hands.journal.append(GaveUp(at=now(), node=back.node, again=back.again, error=str(error)))
-    how = "from its memory" if back.memory is not None else "from its disks"
+    how = "from its memory" if resumed else "from its disks"
     raise StepFailed(f"{error}; the guest is back on {before} and was started {how}") from error
+
+
+def _is_as_saved(branch: DatasetRef, hands: Hands) -> bool:
+    """Whether BRANCH is as it was left: a guest that was started elsewhere may have run on its disks all the same."""
+    try:
+        perform(EnsureSaved(branch), hands.zfs, hands.files, hands.guest, hands.place)
+    except CkptreeError:
+        return False
+    return True
 
 
 def _carry_out_step(

@@ -15,8 +15,11 @@ from reconciler.errors import CkptreeError, ObservationFailed, StepFailed
 from reconciler.model.actions import Action, Capture, Restore, Return, Start, WayBack, nodes_of
 from reconciler.model.desired import DesiredVm, Hook, HookPair
 from reconciler.model.journal import HookFailed, HooksBegun, HooksEnded, Occasion
-from reconciler.model.observed import Running
+from reconciler.model.observed import HostIdentity, Running
+from reconciler.model.tree import derive_tree
 from reconciler.names import Dataset, NodeName
+from reconciler.observe.observer import observe
+from reconciler.plan.gate import ELSEWHERE, closed_gates
 
 if TYPE_CHECKING:
     from reconciler.execute.executor import Hands, Now
@@ -80,16 +83,23 @@ def hooked(action: Action, hands: "Hands", now: "Now") -> Iterator[None]:
         raise StepFailed(f"{names}: {_WHAT[around.occasion]}, but {error}") from error
 
 
-def end_interrupted(desired: DesiredVm, hands: "Hands", now: "Now") -> None:
+def _is_elsewhere(desired: DesiredVm, hands: "Hands", identity: HostIdentity) -> bool:
+    seen = observe(desired, hands.zfs, hands.files, hands.guest, hands.journal, identity)
+    tree = derive_tree(desired.vm, seen.reading, seen.link)
+    return any(gate.reason in ELSEWHERE for gate in closed_gates(desired, seen, tree))
+
+
+def end_interrupted(desired: DesiredVm, hands: "Hands", identity: HostIdentity, now: "Now") -> None:
     """Run the hook after what an interrupted run began, if one is owed; call it first, with the lock held.
 
+    It stays owed where the VM is another host's now: there the guest is at rest.
     Raises StepFailed if that fails; it counts as run then, and is not owed any more.
     """
     try:
         begun = hands.journal.facts().hooks
     except ObservationFailed:
         return  # whoever observes next says so
-    if begun is None:
+    if begun is None or _is_elsewhere(desired, hands, identity):
         return
     pair = (
         desired.hooks.checkpoint if begun.occasion is Occasion.CHECKPOINT else desired.hooks.restore

@@ -9,6 +9,7 @@ from reconciler.model.journal import Applied, Confirmed, Left, Realised
 from reconciler.model.observed import Observation, Running
 from reconciler.model.plan import Plan
 from reconciler.model.tree import derive_tree
+from reconciler.plan.gate import ELSEWHERE
 
 
 def confirmation(desired: DesiredVm, observation: Observation, by: str) -> Confirmed | None:
@@ -36,6 +37,7 @@ def applied(desired: DesiredVm, plan: Plan, observation: Observation) -> Applied
     tree = derive_tree(desired.vm, observation.reading, observation.link)
     head = None if tree.head is None else tree.head.facts.guid
     facts = observation.journal
+    discarded = {guid for guid, left in facts.left.items() if left is Left.DISCARDED}
     found = Applied(
         at="",
         file_digest=desired.digest,
@@ -44,15 +46,17 @@ def applied(desired: DesiredVm, plan: Plan, observation: Observation) -> Applied
         position=tree.position,
         head=head,
         revision=desired.revision,
+        discarded=[
+            branch.facts.guid
+            for branch in tree.branches
+            if branch.unsaved and branch.facts.guid in discarded
+        ],
     )
     same = (facts.current, facts.again, facts.position, facts.head) == (
         found.current, found.again, found.position, found.head,
     )  # fmt: skip
     settled = (
-        facts.approved
-        or facts.destroying
-        or facts.capturing
-        or Left.DISCARDED in facts.left.values()
+        facts.approved or facts.destroying or facts.capturing or discarded != set(found.discarded)
     )
     return found if not same or settled else None
 
@@ -60,6 +64,9 @@ def applied(desired: DesiredVm, plan: Plan, observation: Observation) -> Applied
 def anything_to_write(desired: DesiredVm, plan: Plan, observation: Observation) -> bool:
     """Tell whether to apply DESIRED would write anything, though PLAN has no actions."""
     journal = observation.journal
+    if plan.hands_off:
+        elsewhere = any(condition.reason in ELSEWHERE for condition in plan.conditions)
+        return journal.hooks is not None and not elsewhere
     return (
         journal.hooks is not None
         or journal.switching is not None

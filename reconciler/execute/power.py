@@ -42,7 +42,7 @@ def start_guest(
         return properties.encode_time(clock())
 
     with hands.journal.locked(f"start by {by}"):
-        end_interrupted(desired, hands, now)
+        end_interrupted(desired, hands, identity, now)
         hands.guest.tidy()
         hands.zfs.sync(desired.dataset)
         draft = _draft(desired, hands, identity, clock)
@@ -82,7 +82,7 @@ def stop_guest(
         return properties.encode_time(clock())
 
     with hands.journal.locked(f"stop by {by}"):
-        end_interrupted(desired, hands, now)
+        end_interrupted(desired, hands, identity, now)
         draft = _draft(desired, hands, identity, clock)
         ran = draft.guest.running is not Running.OFF
         hands.guest.stop(now=at_once)

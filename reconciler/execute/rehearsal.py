@@ -13,6 +13,7 @@ from reconciler.model.desired import DesiredVm
 from reconciler.model.observed import Observation
 from reconciler.model.plan import Plan
 from reconciler.model.tree import Node, Tree, derive_tree
+from reconciler.plan.identity import names_before
 from reconciler.plan.steps import steps_of
 from reconciler.simulate.host import MemoryHost
 
@@ -90,12 +91,14 @@ def _lost(before: Tree, after: Tree, plan: Plan, desired: DesiredVm, *, purge: b
         for node in action.nodes
     }
     left = {node.guid for node in after.nodes.values()}
+    renamed = names_before(desired, before)
     for node in before.nodes.values():
         if node.guid in left:
             continue
         if node.guid not in said:
             return f"would lose {node.name} without saying so"
-        if node.protect or (node.name in desired.by_name and not _over(node, desired, plan.now)):
+        wanted = node.name in desired.by_name and not _over(node, desired, plan.now)
+        if node.protect or wanted or node.name in renamed:
             return f"would destroy {node.name}, which is wanted"
         since = plan.now if node.guid in retired_now else node.retired
         if since is None:

@@ -12,7 +12,8 @@ from threading import Condition, Thread
 from time import monotonic
 
 from reconciler.contracts.perform import undo_snapshots
-from reconciler.errors import CkptreeError, HoldLost, StepFailed
+from reconciler.errors import CkptreeError, HoldLost, PlanStale, StepFailed
+from reconciler.execute.apply import OUTDATED
 from reconciler.execute.executor import Hands, Progress, carry_out_steps, note_running
 from reconciler.execute.hooks import end_interrupted, hooked
 from reconciler.execute.rehearsal import rehearse
@@ -45,11 +46,13 @@ def capture_together(
     progress: Callable[[Member], Progress],
     *,
     windows: Windows = ALWAYS,
+    still: Callable[[DesiredVm], bool] = lambda _: True,
 ) -> GroupPlan:
     """Take GROUP of MEMBERS, its VMs in order, if all are ready; gives what was planned.
 
-    BOUND is how many seconds a frozen guest waits for the others; WINDOWS are the host's. Raises CkptreeError if it
-    could not be taken: then it is of none, and every guest goes on.
+    BOUND is how many seconds a frozen guest waits for the others; WINDOWS are the host's. STILL
+    tells, once the locks are held, whether a document is the one that counts. Raises CkptreeError if it could not be
+    taken: then it is of none, and every guest goes on.
     """
 
     def now() -> str:
@@ -58,8 +61,10 @@ def capture_together(
     with ExitStack() as locks:
         for member in members:
             locks.enter_context(member.hands.journal.locked(f"group {group} by {by}"))
+        if not all(still(member.desired) for member in members):
+            raise PlanStale(OUTDATED)
         for member in members:
-            end_interrupted(member.desired, member.hands, now)
+            end_interrupted(member.desired, member.hands, identity, now)
         members[0].hands.zfs.sync(members[0].desired.dataset)
         seen = []
         for one in members:

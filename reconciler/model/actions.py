@@ -87,7 +87,10 @@ class Restore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WayBack:
-    """Where a guest goes if the restore of NODE, asked for with AGAIN, cannot start it: BRANCH, from MEMORY if any."""
+    """Where a guest goes if the restore of NODE, asked for with AGAIN, cannot start it: BRANCH, from MEMORY if any.
+
+    LEFT is how the branch is left that it was to start on: a guest that was interrupted there may have written to it.
+    """
 
     node: NodeName
     again: str | None
@@ -95,6 +98,7 @@ class WayBack:
     memory: str | None
     volumes: tuple[str, ...]
     files: tuple[str, ...]
+    left: Left = Left.DISCARDED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

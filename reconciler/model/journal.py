@@ -18,6 +18,8 @@ from reconciler.names import NodeName
 DESTROY, CLONE = "Destroy", "CloneDataset"
 TAKE_FROZEN, TAKE_AND_END, STOP, START = "TakeFrozen", "TakeAndEnd", "StopGuest", "StartGuest"
 """How Intended names these steps."""
+REVIVE = "Revive"
+"""How Intended names this action."""
 
 
 class Left(Enum):
@@ -115,8 +117,8 @@ class Realised:
 class Applied:
     """A plan was carried out whole; CURRENT and AGAIN of its file count as done, the guest stands on POSITION.
 
-    HEAD is the guid of the branch that the link points at. What was discarded is gone: what a dormant branch has
-    from now on is somebody else's.
+    HEAD is the guid of the branch that the link points at. What was discarded is gone, but for what the branches with
+    the guids in DISCARDED still have: what another dormant branch has from now on is somebody else's.
     """
 
     at: str
@@ -126,6 +128,7 @@ class Applied:
     position: NodeName | None
     head: int | None
     revision: str | None = None
+    discarded: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +164,14 @@ class Wished:
 
     at: str
     by: str
+    node: NodeName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unwished:
+    """NODE, which a person wanted taken, was not, and the person knows: it is not taken at another moment instead."""
+
+    at: str
     node: NodeName
 
 
@@ -238,6 +249,7 @@ JournalRecord = (
     | Approved
     | Forgotten
     | Wished
+    | Unwished
     | TakenOver
     | GuestSeen
     | GaveUp
@@ -273,9 +285,10 @@ class JournalFacts:
     datasets after a power cut is given up. ``left`` tells by guid how branches were left. ``approved`` are the guids
     of nodes whose removal a person allowed. ``intended`` is the step that was last begun. ``stopped`` tells that
     ckptree began to take the guest down and has not seen it running since: it owes it a start. ``gave_up`` is the
-    ``current`` whose restore failed, with ``again``, and why. ``origin`` is where the guest was before the link was
-    switched for a restore, as long as it has not been seen running since. ``hooks`` tells that a hook was begun whose
-    other half has not run yet. ``pause`` is how many seconds the guest stood still for the last checkpoint or restore.
+    ``current`` whose restore failed, with ``again``, and why. ``origin`` is where the guest ran before the link was
+    switched for a restore that took it down, as long as it has not been seen running since. ``hooks`` tells that a hook
+    was begun whose other half has not run yet. ``pause`` is how many seconds the guest stood still for the last
+    checkpoint or restore.
     """
 
     exists: bool = False
@@ -325,7 +338,7 @@ def complete_switch(facts: JournalFacts) -> JournalFacts:
     origin = facts.origin
     if switch.node is not None:
         came_from = None
-        if switch.before is not None:
+        if switch.before is not None and facts.stopped:
             came_from = Origin(
                 guid=switch.before,
                 node=switch.node,
@@ -399,7 +412,9 @@ def _with(facts: JournalFacts, record: JournalRecord) -> JournalFacts:  # noqa: 
                 capturing=None,
                 destroying=(),
                 left={
-                    guid: left for guid, left in facts.left.items() if left is not Left.DISCARDED
+                    guid: left
+                    for guid, left in facts.left.items()
+                    if left is not Left.DISCARDED or guid in record.discarded
                 },
                 approved=frozenset(),
             )
@@ -413,6 +428,8 @@ def _with(facts: JournalFacts, record: JournalRecord) -> JournalFacts:  # noqa: 
             return replace(facts, realised=realised, seen=seen, wished=facts.wished - {node})
         case Wished(node=node):
             return replace(facts, wished=facts.wished | {node})
+        case Unwished(node=node):
+            return replace(facts, wished=facts.wished - {node})
         case _:
             assert_never(record)
 
@@ -436,6 +453,8 @@ def _seen(facts: JournalFacts) -> JournalFacts:
 def _with_intent(facts: JournalFacts, intent: Intended) -> JournalFacts:
     takes_down = intent.step in {TAKE_FROZEN, TAKE_AND_END, STOP}
     facts = replace(facts, intended=intent.step, stopped=facts.stopped or takes_down)
+    if intent.action == REVIVE:  # what a person allowed was to remove it as it was then
+        facts = replace(facts, approved=frozenset())
     if intent.step == DESTROY:
         return replace(facts, destroying=(*facts.destroying, intent.target))
     if intent.step == CLONE and facts.destroying:  # a name that is given anew

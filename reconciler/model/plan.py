@@ -90,7 +90,7 @@ class Approval:
 class Restraint:
     """What a plan must not do now, and why, in words that end a sentence; an empty text holds nothing back.
 
-    REMOVALS: nothing is retired or destroyed, and no state is discarded, whatever the file says. AGEING: nothing is
+    REMOVALS: nothing is retired, destroyed or restored, whatever the file says. AGEING: nothing is
     retired or destroyed because of its age alone (grace, expiry), as the clock cannot be trusted.
     """
 

@@ -6,6 +6,9 @@ from reconciler.model.observed import LinkUnknown, Observation
 from reconciler.model.plan import Condition, Reason, Severity
 from reconciler.model.tree import Tree
 
+ELSEWHERE = frozenset({Reason.OTHER_HOST, Reason.OWNED_ELSEWHERE})
+"""The reasons that say that the VM is another host's."""
+
 
 def closed_gates(desired: DesiredVm, observation: Observation, tree: Tree) -> tuple[Condition, ...]:
     """Tell every reason why nothing may be done for this VM now; none if planning may go on."""

@@ -5,12 +5,12 @@ Renames (``was``) are annotations: only names change, guid and lineage stay.
 
 from reconciler.model import properties
 from reconciler.model.actions import Adopt, Annotate, PropertyChange, Revive
-from reconciler.model.desired import DesiredNode
+from reconciler.model.desired import DesiredNode, DesiredVm
 from reconciler.model.observed import SnapshotFacts
 from reconciler.model.plan import Reason
 from reconciler.model.properties import Grade
 from reconciler.model.steps import SnapshotRef
-from reconciler.model.tree import Node
+from reconciler.model.tree import Node, Tree
 from reconciler.names import NodeName
 from reconciler.plan.draft import Draft
 
@@ -29,6 +29,12 @@ def settle_identity(draft: Draft) -> None:
         node = draft.tree.nodes.get(wanted.name)
         if node is not None and node.retired is not None:
             draft.add(Revive(node=node.name, guard=draft.snapshot_ref(node.snapshot)))
+
+
+def names_before(file: DesiredVm, tree: Tree) -> frozenset[NodeName]:
+    """The names (``was``) that nodes of FILE have in TREE until they are given their new ones."""
+    fresh = (wanted for wanted in file.nodes if wanted.name not in tree.nodes)
+    return frozenset(wanted.was for wanted in fresh if wanted.was is not None)
 
 
 def node_properties(draft: Draft, wanted: DesiredNode, grade: Grade) -> tuple[tuple[str, str], ...]:

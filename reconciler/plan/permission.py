@@ -38,7 +38,7 @@ def may_pause(draft: Draft, what: str, *, node: NodeName | None, resolve: str) -
 
 
 def may_remove(draft: Draft, what: str) -> bool:
-    """Tell whether anything may be retired, destroyed or discarded now; if not, WHAT is held."""
+    """Tell whether anything may be retired, destroyed or restored now; if not, WHAT is held."""
     if not draft.restraint.removals:
         return True
     draft.wait(Reason.RESTRAINED, f"{what}: {draft.restraint.removals}", resolve=_RESOLVE)

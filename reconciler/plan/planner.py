@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from reconciler.model.actions import Action
-from reconciler.model.desired import DesiredVm
+from reconciler.model.desired import DesiredVm, PruneMode
 from reconciler.model.observed import Observation
 from reconciler.model.plan import (
     NO_RESTRAINT,
@@ -29,6 +29,7 @@ from reconciler.plan import (
     guest,
     head,
     identity,
+    owed,
     removals,
     restore,
     schedule,
@@ -38,6 +39,7 @@ from reconciler.plan.draft import Draft
 from reconciler.plan.expiry import expired, without
 from reconciler.plan.gate import closed_gates
 from reconciler.plan.hooks import owed_hook, with_hooks
+from reconciler.plan.identity import names_before
 from reconciler.plan.permission import may_age, may_destroy, names_text
 
 
@@ -78,7 +80,7 @@ def make_plan(
         _decide_group(draft)
     elif recover:
         draft.settles_current = False
-        guest.start_owed(draft)
+        owed.start_owed(draft)
     elif purge:
         _decide_purge(draft)
     elif automatic is not None:
@@ -89,8 +91,7 @@ def make_plan(
         _decide_taken(draft, take)
     else:
         _decide(draft)
-    owed = owed_hook(desired.vm, observation.journal)
-    conditions = (*owed, *draft.conditions)
+    conditions = (*owed_hook(desired.vm, observation.journal), *draft.conditions)
     actions = with_hooks(draft.actions, desired.hooks)
     capturing = None if desired.suspend else draft.capturing
     settles = draft.settles_current
@@ -118,7 +119,7 @@ def _decide(draft: Draft) -> None:
     head.tidy_head(draft)
     guest.sweep_memory(draft)
     if not restore.is_asked(draft):
-        guest.start_owed(draft)  # before the branch that it may have to go back to is unmounted
+        owed.start_owed(draft)  # before the branch that it may have to go back to is unmounted
     head.tidy_dormant(draft)
     collect.collect_garbage(draft)
     identity.settle_identity(draft)
@@ -127,7 +128,7 @@ def _decide(draft: Draft) -> None:
     additions.capture_here(draft)
     additions.fork_offline(draft)
     restore.restore_if_asked(draft)
-    guest.start_owed(draft)
+    owed.start_owed(draft)
     if not draft.link_stays_moved:
         additions.capture_here(draft)
         additions.fork_offline(draft)
@@ -135,7 +136,7 @@ def _decide(draft: Draft) -> None:
     removals.retire_removed(draft)
     removals.report_expired(draft)
     head.tidy_dormant(draft)
-    destroy.destroy_doomed(draft, _doomed(draft, draft.desired.prune.grace))
+    destroy.destroy_doomed(draft, _doomed(draft))
     collect.collect_garbage(draft)
     additions.report_waiting(draft)
 
@@ -167,21 +168,24 @@ def _decide_purge(draft: Draft) -> None:
         return
     if head.report_wrong_link(draft, "nothing is destroyed"):
         return
-    destroy.destroy_doomed(draft, _doomed(draft, timedelta(0)))
+    destroy.destroy_doomed(draft, _doomed(draft, purge=True))
     collect.collect_garbage(draft)
 
 
-def _doomed(draft: Draft, grace: timedelta) -> frozenset[NodeName]:
-    """The nodes whose time is over: retired ones after their GRACE, automatic ones after their expiry."""
+def _doomed(draft: Draft, *, purge: bool = False) -> frozenset[NodeName]:
+    """The nodes whose time is over: retired ones after their grace (at once to PURGE), automatic ones that expired."""
     if not draft.confirmed or draft.has(Reason.PARENT_IMMUTABLE):
         return frozenset()
     file = draft.desired  # what it amounts to now: a node whose time is over is not in it
+    grace = timedelta(0) if purge else file.prune.grace
+    wanted = file.by_name.keys() | names_before(file, draft.tree)
+    never = file.prune.mode is PruneMode.NEVER and not purge
 
     def over(node: Node) -> bool:
-        if node.protect or node.name in file.by_name:
+        if node.protect or node.name in wanted:
             return False
         if node.retired is not None:
-            return node.retired + grace <= draft.now
+            return not never and node.retired + grace <= draft.now
         expired = node.name.automatic and node.expires is not None and node.expires <= draft.now
         return expired and node.name != draft.desired.current and not _all_that_is(draft, node)
 

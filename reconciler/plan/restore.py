@@ -4,29 +4,17 @@ A restore is asked for by a change of the file, never by a difference alone: wha
 and not undone.
 """
 
-from datetime import timedelta
-
-from reconciler.model import properties
 from reconciler.model.actions import NewNode, Restore
 from reconciler.model.desired import MemoryWish, Unsaved, WhenRunning
 from reconciler.model.journal import Left
 from reconciler.model.observed import Running
 from reconciler.model.plan import Reason
-from reconciler.model.properties import Grade
 from reconciler.model.tree import Branch, Node
-from reconciler.names import AUTOMATIC_PREFIX, NodeName
+from reconciler.names import NodeName
 from reconciler.plan.draft import SPARE_BYTES, Draft
-from reconciler.plan.guest import (
-    live_memory,
-    memory_file,
-    memory_properties,
-    why_not_kept,
-    why_not_resumed,
-)
+from reconciler.plan.guest import live_memory, why_not_resumed
 from reconciler.plan.permission import may_pause, may_remove
-
-AUTOMATIC_LIFE_HOURS = 72
-_LONGEST_NODE = 63
+from reconciler.plan.saving import node_that_saves
 
 
 def restore_if_asked(draft: Draft) -> None:
@@ -178,12 +166,12 @@ def _restore(draft: Draft, target: Node) -> None:
     left = Left.CLEAN
     if unsaved:
         left = Left.DISCARDED if policy is Unsaved.DISCARD else Left.SAVED
-    if _held_back(draft, target, left):
+    if _held_back(draft, target):
         return
     if left is not Left.SAVED:
         _add(draft, target, head, None, left)
         return
-    save, memory = _automatic_node(draft, head, target.name)
+    save, memory = node_that_saves(draft, head, target.name)
     ram = draft.observation.ability.ram
     if memory is not None and draft.observation.pool.available < ram + SPARE_BYTES:
         draft.settles_current = False
@@ -199,13 +187,12 @@ def _restore(draft: Draft, target: Node) -> None:
     _add(draft, target, head, save, left, save_memory=memory)
 
 
-def _held_back(draft: Draft, target: Node, left: Left) -> bool:
-    """Whether the restore waits for its hours, or would discard what may not be discarded now."""
+def _held_back(draft: Draft, target: Node) -> bool:
+    """Whether the restore waits for its hours, or for a person who allows it."""
     what = f"{target.name} is not restored"
     wait = "wait until then, or write 'current' as it was before"
-    if may_pause(draft, f"{what} now: that stops the guest", node=target.name, resolve=wait) and (
-        left is not Left.DISCARDED or may_remove(draft, f"{what}, as the state before is discarded")
-    ):
+    pauses = may_pause(draft, f"{what} now: that stops the guest", node=target.name, resolve=wait)
+    if pauses and may_remove(draft, what):
         return False
     draft.settles_current = False
     return True
@@ -344,32 +331,3 @@ def _add(
             ram=draft.observation.ability.ram if save_memory is not None else 0,
         )
     )
-
-
-def _automatic_node(draft: Draft, head: Branch, target: NodeName) -> tuple[NewNode, str | None]:
-    """Name the node that keeps the state of HEAD, and the file of its RAM where that can be kept."""
-    stamp = draft.now.strftime("%Y%m%dT%H%M%SZ")
-    text = f"{AUTOMATIC_PREFIX}{stamp}-before-{target}"[:_LONGEST_NODE]
-    suffix = 2
-    while text in draft.tree.nodes:
-        text = f"{AUTOMATIC_PREFIX}{stamp}-{suffix}-before-{target}"[:_LONGEST_NODE]
-        suffix += 1
-    name = NodeName(text)
-    expires = draft.now + timedelta(hours=AUTOMATIC_LIFE_HOURS)
-    memory = None if why_not_kept(draft, name) else memory_file(name)
-    grade = Grade.CLEAN if memory is None else Grade.MEMORY
-    node = NewNode(
-        name=name,
-        parent=draft.tree.position,
-        snapshots=draft.set_of(head.facts.name, draft.free_short_name(name)),
-        properties=(
-            (properties.VM, str(draft.desired.vm)),
-            (properties.NODE, str(name)),
-            (properties.GRADE, grade.value),
-            (properties.TAKEN, properties.encode_time(draft.now)),
-            (properties.EXPIRES, properties.encode_time(expires)),
-            (properties.ABOUT, f"saved before the restore of {target}"),
-            *(() if memory is None else memory_properties(draft, memory)),
-        ),
-    )
-    return node, memory

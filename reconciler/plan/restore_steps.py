@@ -84,7 +84,7 @@ def return_steps(home: Dataset, branch: DatasetRef, back: WayBack) -> tuple[Step
     return (
         StopGuest(branch, now=True),
         Mount(back.branch),
-        SwitchLink(home, back.branch, branch, Left.DISCARDED),
+        SwitchLink(home, back.branch, branch, back.left),
         start_back(back),
     )
 

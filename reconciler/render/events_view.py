@@ -30,6 +30,7 @@ from reconciler.model.journal import (
     Switched,
     Switching,
     TakenOver,
+    Unwished,
     Wished,
 )
 from reconciler.model.properties import decode_time, encode_time
@@ -195,7 +196,7 @@ class Story:
             case TakenOver(by=by, before=before):
                 message = f"took the home over from the host {before}"
                 return (self._said(record.at, Happened.SAID, message, by),)
-            case Switching() | Realised() | HooksBegun() | HooksEnded():
+            case Switching() | Realised() | Unwished() | HooksBegun() | HooksEnded():
                 return ()
             case _:
                 assert_never(record)

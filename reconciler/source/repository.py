@@ -159,7 +159,7 @@ class GitSource:
             return after, f"revision {tip[:12]} is still the newest one"
         self._supersede(before.accepted, tip)
         return after, f"revision {tip[:12]} is in force" + (
-            f"; nothing is removed: {why}" if why else ""
+            f"; nothing is removed or restored: {why}" if why else ""
         )
 
     def _tip(self) -> str:

@@ -142,13 +142,13 @@ def test_a_rewound_history_is_approved_by_naming_the_commit(desk: Desk) -> None:
     assert "waits for approval" in desk.types("approve", "--revision", second)[2]
     desk.origin.git("reset", "--quiet", "--hard", first)
     assert f"does not follow from {second[:12]}" in desk.types("fetch")[1]
-    assert "nothing is removed: " in desk.types("status", "--revision")[1]
+    assert "nothing is removed or restored: " in desk.types("status", "--revision")[1]
     code, text, _ = desk.types("approve", "--revision", first[:12])
     assert (code, text) == (
         0,
         f"approved what revision {first[:12]} removes; the next apply acts on it\n",
     )
-    assert "nothing is removed" not in desk.types("status", "--revision")[1]
+    assert "nothing is removed or restored" not in desk.types("status", "--revision")[1]
 
 
 @pytest.mark.parametrize("words", [(), ("web",), ("web", "abcdef", "--revision", "abcdef")])

@@ -6,7 +6,7 @@ from datetime import time, timedelta
 import pytest
 
 from reconciler.model.actions import Capture, Collect, DestroyNodes, Restore, Retire
-from reconciler.model.desired import MemoryWish, Prune, RestorePolicy, Schedule, WhenRunning
+from reconciler.model.desired import MemoryWish, Prune, RestorePolicy, Schedule
 from reconciler.model.observed import Running
 from reconciler.model.plan import Reason, Restraint
 from reconciler.model.windows import Window, Windows
@@ -179,21 +179,21 @@ def test_a_restraint_holds_back_every_removal_and_says_why() -> None:
         assert reasons(held) == [Reason.RESTRAINED]
 
 
-def test_a_restraint_lets_everything_else_go_on() -> None:
+def test_a_restraint_lets_what_only_adds_go_on() -> None:
     world = world_with(line())
     assert kinds(world.plan(desired(NEXT), restraint=ODD)) == [Capture]
-    assert kinds(world.plan(line(current=A), restraint=ODD)) == [Restore]
 
 
-def test_a_restore_that_would_discard_the_state_before_is_restrained() -> None:
+@pytest.mark.parametrize("policy", [RestorePolicy(), DISCARD])
+def test_a_restore_is_restrained_whatever_becomes_of_the_state_before(
+    policy: RestorePolicy,
+) -> None:
     world = world_with(line())
     world.write("unsaved")
-    plan = world.plan(line(current=A, restore=DISCARD), restraint=ODD)
+    plan = world.plan(line(current=A, restore=policy), restraint=ODD)
     assert not plan.actions
     assert not plan.settles_current
     assert reasons(plan) == [Reason.RESTRAINED]
-    waits = RestorePolicy(running=WhenRunning.WAIT)
-    assert kinds(world.plan(line(current=A, restore=waits), restraint=ODD)) == [Restore]
 
 
 def test_while_the_clock_is_in_doubt_nothing_is_removed_because_of_its_age() -> None:
