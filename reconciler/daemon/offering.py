@@ -31,6 +31,7 @@ class Offering:
 
         Those that are URGENT are tried at once, however often they failed.
         """
+        due = self._workers.retries_due
         seen = {one.desired.vm: one for one in board.seen}
         keys = {vm.vm for vm in board.in_force.vms} | {
             f"{_GROUP}{group}" for group in groups_of(board.in_force.vms)
@@ -51,6 +52,8 @@ class Offering:
             if not whole or not self._offer_group(group, parts, orders, urgent=names <= urgent):
                 idle |= {f"{_GROUP}{group}"}
         self._workers.rest(idle)
+        # Their time has come and nothing could be offered: without this it would be time again at once, and for ever.
+        self._workers.put_off({key for key in due if self.vms_of([key], board) & looked})
 
     def vms_of(self, keys: Iterable[str], board: Board) -> set[VmName]:
         """The VMs that the workers with KEYS are for."""

@@ -91,6 +91,13 @@ class Workers:
                 if worker.doing.work is Work.BACKING_OFF:
                     worker.doing = Doing(work=Work.IDLE, since=self._now)
 
+    def put_off(self, keys: AbstractSet[str]) -> None:
+        """Leave those of KEYS whose time has come, but that could not be tried, alone for as long as before."""
+        with self._changed:
+            for key in keys & self._due():
+                worker = self._workers[key]
+                self._leave_alone(worker, delay(worker.doing.failures, self._chance()))
+
     @property
     def keys(self) -> frozenset[str]:
         """Those for which anything was ever offered."""
@@ -100,13 +107,8 @@ class Workers:
     @property
     def retries_due(self) -> frozenset[str]:
         """Those that failed and were left alone long enough."""
-        now = self._clock.monotonic()
         with self._changed:
-            return frozenset(
-                key
-                for key, worker in self._workers.items()
-                if worker.doing.work is Work.BACKING_OFF and worker.retry <= now
-            )
+            return self._due()
 
     def doing(self, key: str) -> Doing | None:
         """Tell what the worker of KEY does; none has never done anything."""
@@ -136,6 +138,14 @@ class Workers:
             self._stopping = True
             self._changed.wait_for(lambda: not self._at_work(), seconds)
             return self._at_work()
+
+    def _due(self) -> frozenset[str]:
+        now = self._clock.monotonic()
+        return frozenset(
+            key
+            for key, worker in self._workers.items()
+            if worker.doing.work is Work.BACKING_OFF and worker.retry <= now
+        )
 
     def _at_work(self) -> tuple[str, ...]:
         busy = {Work.QUEUED, Work.WORKING}
@@ -189,12 +199,16 @@ class Workers:
             return
         failures = worker.doing.failures + 1
         seconds = delay(failures, self._chance())
-        worker.retry = self._clock.monotonic() + seconds
         _log.warning("%s: %s (tried again in %.0f s at the latest)", key, error, max(seconds, 1.0))
         worker.doing = Doing(
             work=Work.BACKING_OFF,
             since=self._now,
             failures=failures,
             error=error,
-            retry=self._now + timedelta(seconds=round(seconds)),
         )
+        self._leave_alone(worker, seconds)
+
+    def _leave_alone(self, worker: _Worker, seconds: float) -> None:
+        worker.retry = self._clock.monotonic() + seconds
+        retry = self._now + timedelta(seconds=round(seconds))
+        worker.doing = replace(worker.doing, retry=retry)

@@ -256,6 +256,58 @@ def test_a_vm_that_failed_and_is_no_longer_to_be_worked_on_keeps_nobody_awake(
     assert shop.loop._deadline() > shop.clock.even + 200
 
 
+def test_a_vm_that_failed_and_cannot_be_read_when_it_is_its_time_keeps_nobody_awake(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise ZfsRefused(ZfsErrorKind.BUSY, "tank/web")
+
+    real = shop.host._look
+
+    def gap(vm: DesiredVm, hands: Hands) -> Observation:
+        seen = real(vm, hands)
+        reading = replace(seen.reading, gaps=(Gap(str(vm.dataset), "the pool is suspended"),))
+        return replace(seen, reading=reading)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shop.host.zfs, "snapshot", refuse)
+        shop.look()
+        patched.setattr(shop.host, "_look", gap)
+        shop.clock.pass_by(1.0)
+        shop.look()
+        assert shop.work("web") is Work.BACKING_OFF, "what failed is not forgotten"
+        assert shop.loop._deadline() > shop.clock.even
+    shop.clock.pass_by(1.0)
+    shop.look()
+    assert shop.host.nodes("web") == {"base"}
+
+
+def test_a_group_that_failed_and_has_a_vm_at_work_when_it_is_its_time_keeps_nobody_awake(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise ZfsRefused(ZfsErrorKind.BUSY, "tank/web")
+
+    shop.look()
+    for vm in ("web", "mail"):
+        shop.source.write(vm, "{base: {checkpoints: {together: {group: release}}}}")
+    with monkeypatch.context() as patched:
+        patched.setattr(shop.host.zfs, "snapshot_sets", refuse)
+        shop.look(FILES)
+    assert shop.work("group release") is Work.BACKING_OFF
+    held: list[Callable[[], None]] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(Thread, "start", lambda thread: held.append(thread.run))
+        assert shop.loop.workers.offer("web", "d", lambda _: "")
+    shop.clock.pass_by(1.0)
+    shop.loop.look(EVERYTHING)
+    assert shop.loop._deadline() > shop.clock.even
+    held[0]()
+    shop.clock.pass_by(1.0)
+    shop.look()
+    assert shop.host.nodes("mail") == {"base", "together"}
+
+
 def test_a_fault_that_comes_without_a_change_is_told_at_once(shop: Shop) -> None:
     shop.look()
     assert shop.source.path is not None

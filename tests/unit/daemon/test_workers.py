@@ -1,6 +1,7 @@
 """Workers: one a VM, alone, never in another one's way; who fails is left alone for a while."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from queue import Queue
 from threading import Event, Thread
 
@@ -134,6 +135,27 @@ def test_those_whose_time_has_come_are_known(shop: Shop) -> None:
     assert shop.workers.retries_due == frozenset()
     shop.clock.pass_by(1.0)
     assert shop.workers.retries_due == {"web"}
+
+
+def test_who_could_not_be_tried_when_it_was_time_is_left_alone_for_as_long_again(
+    shop: Shop,
+) -> None:
+    for _ in range(2):
+        shop.do("web", fails)
+        shop.clock.pass_by(2.0)
+    shop.workers.put_off({"web"})
+    assert shop.workers.next_retry == shop.clock.even + 2.0
+    doing = shop.workers.doing("web")
+    assert doing is not None
+    assert doing.retry == shop.clock.wall + timedelta(seconds=2)
+    assert (doing.failures, doing.error) == (2, "the pool is away"), "it was not tried"
+
+
+def test_who_has_time_left_is_not_put_off(shop: Shop) -> None:
+    shop.do("web", fails)
+    shop.clock.pass_by(0.5)
+    shop.workers.put_off({"web"})
+    assert shop.workers.next_retry == shop.clock.even + 0.5
 
 
 def test_where_no_thread_is_to_be_had_it_is_tried_again(
