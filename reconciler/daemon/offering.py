@@ -75,7 +75,9 @@ class Offering:
         if not owed and (plan.hands_off or not anything):
             return False
         task = apply_task(self._host, desired, orders)
-        self._workers.offer(desired.vm, desired.digest, task, urgent=urgent)
+        self._workers.offer(
+            desired.vm, desired.digest, task, pool=desired.dataset.pool, urgent=urgent
+        )
         return True
 
     def _offer_group(
@@ -89,5 +91,6 @@ class Offering:
             return False
         reason = " ".join(part.desired.digest for part in parts)
         task = group_task(self._host, group, [vm for vm, _ in members], orders)
-        self._workers.offer(f"{_GROUP}{group}", reason, task, urgent=urgent)
+        pool = parts[0].desired.dataset.pool  # that of all: one snapshot is taken of all of them
+        self._workers.offer(f"{_GROUP}{group}", reason, task, pool=pool, urgent=urgent)
         return True

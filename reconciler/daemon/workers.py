@@ -16,7 +16,7 @@ from reconciler.daemon.backoff import delay
 from reconciler.errors import CkptreeError
 from reconciler.render.host_view import Doing, Work
 
-_AT_ONCE = 16  # works that change something at the same moment; the others wait for their turn
+_AT_ONCE = 16  # works that change something of a pool at the same moment; the others wait
 _log = logging.getLogger(__name__)
 
 
@@ -51,15 +51,16 @@ class Workers:
         self._chance = chance
         self._ended = ended
         self._changed = Condition()
-        self._turns = Semaphore(_AT_ONCE)
+        # Work on a pool that is suspended may never end: it holds the turns of that pool, and of no other.
+        self._turns: dict[str, Semaphore] = {}
         self._workers: dict[str, _Worker] = {}
         self._stopping = False
 
-    def offer(self, key: str, reason: str, task: Task, *, urgent: bool = False) -> bool:
+    def offer(self, key: str, reason: str, task: Task, *, pool: str, urgent: bool = False) -> bool:
         """Have TASK done for KEY unless it is at work, or is left alone after a failure; tells whether it was begun.
 
         REASON stands for what asks for it, such as the document's digest: another one is tried at once, and so is what
-        is URGENT.
+        is URGENT. It waits for its turn among those of the same POOL.
         """
         with self._changed:
             if self._stopping:
@@ -74,7 +75,8 @@ class Workers:
                 worker.doing = Doing(work=Work.IDLE, since=self._now)
             worker.reason = reason
             worker.doing = replace(worker.doing, work=Work.QUEUED, since=self._now, retry=None)
-        thread = Thread(target=self._work, args=(key, worker, task), name=key, daemon=True)
+            turns = self._turns.setdefault(pool, Semaphore(_AT_ONCE))
+        thread = Thread(target=self._work, args=(key, worker, task, turns), name=key, daemon=True)
         try:
             thread.start()
         except RuntimeError as error:  # no thread is to be had
@@ -155,9 +157,9 @@ class Workers:
     def _now(self) -> datetime:
         return self._clock.now()
 
-    def _work(self, key: str, worker: _Worker, task: Task) -> None:
+    def _work(self, key: str, worker: _Worker, task: Task, turns: Semaphore) -> None:
         try:
-            with self._turns:
+            with turns:
                 error = self._try(key, worker, task)
             with self._changed:
                 self._settle(key, worker, error)

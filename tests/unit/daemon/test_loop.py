@@ -186,6 +186,31 @@ def test_one_vm_that_fails_does_not_delay_another(
     assert shop.work("web") is Work.IDLE
 
 
+@pytest.mark.parametrize(
+    ("pool", "work", "nodes"), [("tank", Work.QUEUED, set()), ("sick", Work.IDLE, {"base"})]
+)
+def test_a_vm_waits_only_for_those_of_its_own_pool(
+    shop: Shop, pool: str, work: Work, nodes: set[str]
+) -> None:
+    may_end = Event()
+
+    def waits(_: Callable[[str], None]) -> str:
+        assert may_end.wait(SECONDS)
+        return ""
+
+    for number in range(16):
+        assert shop.loop.workers.offer(f"other{number}", "d", waits, pool=pool)
+    try:
+        shop.loop.look(EVERYTHING)
+        if pool == "sick":
+            shop.await_idle()
+        assert (shop.work("web"), shop.host.nodes("web")) == (work, nodes)
+    finally:
+        may_end.set()
+    shop.await_idle()
+    assert shop.host.nodes("web") == {"base"}
+
+
 def test_a_faulty_document_is_told_and_the_last_valid_one_stays_in_force(shop: Shop) -> None:
     """Invariant 9."""
     shop.look()
@@ -298,7 +323,7 @@ def test_a_group_that_failed_and_has_a_vm_at_work_when_it_is_its_time_keeps_nobo
     held: list[Callable[[], None]] = []
     with monkeypatch.context() as patched:
         patched.setattr(Thread, "start", lambda thread: held.append(thread.run))
-        assert shop.loop.workers.offer("web", "d", lambda _: "")
+        assert shop.loop.workers.offer("web", "d", lambda _: "", pool="tank")
     shop.clock.pass_by(1.0)
     shop.loop.look(EVERYTHING)
     assert shop.loop._deadline() > shop.clock.even

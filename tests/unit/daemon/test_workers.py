@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 from queue import Queue
-from threading import Event, Thread
+from threading import Event, Semaphore, Thread
 
 import pytest
 
@@ -24,9 +24,17 @@ class Shop:
         self.workers = Workers(self.clock, lambda: 0.5, self.ended.put)
         self.done: list[str] = []
 
-    def do(self, key: str, task: Task, *, reason: str = "d", urgent: bool = False) -> bool:
+    def do(
+        self,
+        key: str,
+        task: Task,
+        *,
+        reason: str = "d",
+        pool: str = "tank",
+        urgent: bool = False,
+    ) -> bool:
         """Offer TASK, and wait until it has ended if it was begun."""
-        begun = self.workers.offer(key, reason, task, urgent=urgent)
+        begun = self.workers.offer(key, reason, task, pool=pool, urgent=urgent)
         if begun:
             assert self.ended.get(timeout=SECONDS) == key
         return begun
@@ -66,16 +74,40 @@ def test_a_vm_at_work_gets_nothing_more_and_the_others_do(shop: Shop) -> None:
         assert may_end.wait(SECONDS)
         return ""
 
-    assert shop.workers.offer("web", "d", long)
+    assert shop.workers.offer("web", "d", long, pool="tank")
     assert going.wait(SECONDS)
     doing = shop.workers.doing("web")
     assert doing is not None
     assert (doing.work, doing.action) == (Work.WORKING, "capture base")
-    assert not shop.workers.offer("web", "another document", shop.well, urgent=True)
+    assert not shop.workers.offer("web", "another document", shop.well, pool="tank", urgent=True)
     assert shop.do("mail", shop.well)
     may_end.set()
     assert shop.ended.get(timeout=SECONDS) == "web"
     assert shop.work("web") is Work.IDLE
+
+
+def test_those_who_wait_for_ever_on_one_pool_keep_no_one_of_another_pool_waiting(
+    shop: Shop,
+) -> None:
+    going, may_end = Semaphore(0), Event()
+
+    def waits(_: Callable[[str], None]) -> str:
+        going.release()
+        assert may_end.wait(SECONDS)
+        return ""
+
+    names = [f"web{number}" for number in range(20)]
+    for name in names:
+        assert shop.workers.offer(name, "d", waits, pool="sick")
+    for _ in range(16):
+        assert going.acquire(timeout=SECONDS)
+    try:
+        works = [shop.work(name) for name in names]
+        assert (works.count(Work.WORKING), works.count(Work.QUEUED)) == (16, 4)
+        assert shop.do("mail", shop.well, pool="tank")
+    finally:
+        may_end.set()
+    assert {shop.ended.get(timeout=SECONDS) for _ in names} == set(names)
 
 
 def test_who_failed_is_left_alone_and_says_why(shop: Shop) -> None:
@@ -166,7 +198,7 @@ def test_where_no_thread_is_to_be_had_it_is_tried_again(
 
     with monkeypatch.context() as patched:
         patched.setattr(Thread, "start", refuse)
-        assert not shop.workers.offer("web", "d", shop.well)
+        assert not shop.workers.offer("web", "d", shop.well, pool="tank")
     assert shop.work("web") is Work.BACKING_OFF
     shop.clock.pass_by(1.0)
     assert shop.do("web", shop.well)
@@ -211,11 +243,11 @@ def test_work_ends_before_its_next_action_when_the_daemon_ends(shop: Shop) -> No
         begun.append("restore")
         return ""
 
-    assert shop.workers.offer("web", "d", two_actions)
+    assert shop.workers.offer("web", "d", two_actions, pool="tank")
     assert going.wait(SECONDS)
     assert shop.workers.stop(0) == ("web",)
     may_go_on.set()
     assert shop.workers.stop(SECONDS) == ()
     assert begun == ["capture", "start"]
-    assert not shop.workers.offer("mail", "d", shop.well)
+    assert not shop.workers.offer("mail", "d", shop.well, pool="tank")
     assert shop.work("web") is Work.IDLE, "to be stopped is no failure"
