@@ -110,23 +110,17 @@ class Loop:
         setup, board = self.setup, self.board
         names = self._names(woken)
         known = self._known
-        if names is not None and Cause.REQUEST in woken.causes:
+        if names is None or woken.causes & {Cause.FILES, Cause.REQUEST}:
             board, known = self._read_documents(setup, woken)
+        if names is None:
+            board = self._begin_pass(board, setup)
+        else:
             names |= board.in_force.changed_since(self.board.in_force)
-        elif names is None:
-            board, known = self._read_documents(setup, woken)
-            changed = board.in_force.changed_since(self.board.in_force)
-            if woken.causes == {Cause.FILES} and self._clock.monotonic() < self._next_pass:
-                if not changed and board.in_force.faults == self.board.in_force.faults:
-                    self._known = known
-                    return
-                names = changed
-            else:
-                board = self._begin_pass(board, setup)
         chosen = [vm for vm in board.in_force.vms if names is None or vm.vm in names]
         board, looked = self._look_at(chosen, board, setup)
         self.board, self._known = board, known
-        urgent = looked if woken.causes & {Cause.REQUEST, Cause.RELOAD} else set()
+        asked = looked if woken.vms is None else looked & woken.vms
+        urgent = asked if woken.causes & {Cause.REQUEST, Cause.RELOAD} else set()
         self._offering.offer(board, looked, self._orders(setup), urgent)
         self._tell(self.report())
 
@@ -139,15 +133,15 @@ class Loop:
         return report
 
     def _names(self, woken: Woken) -> frozenset[VmName] | None:
-        """The VMs to look at; none are all, and the documents."""
-        if self._clock.monotonic() >= self._next_pass:
+        """The VMs to look at, those among them whose time has come; none are all, and the documents."""
+        everything = woken.vms is None and woken.causes != {Cause.TIME}
+        if everything or self._clock.monotonic() >= self._next_pass:
             return None
-        if woken.causes != {Cause.TIME}:
-            return woken.vms
         now, even = self._clock.now(), self._clock.monotonic()
         due = {seen.desired.vm for seen in self.board.seen if seen.due and seen.due <= now}
         due |= {name for name, again in self._again.items() if again.at <= even}
-        return frozenset(due | self._offering.vms_of(self.workers.retries_due, self.board))
+        due |= self._offering.vms_of(self.workers.retries_due, self.board)
+        return frozenset(due | (woken.vms or set()))
 
     def _deadline(self) -> float:
         times = [self._next_pass]

@@ -54,16 +54,16 @@ class Wakes:
         self._closed = False
 
     def wake(self, cause: Cause, vms: Iterable[VmName] | None = None) -> None:
-        """Have the loop look at VMS, at all for none, because of CAUSE."""
+        """Have the loop look at VMS because of CAUSE; none are all, but for files: whose they are the documents say."""
         with self._changed:
             self._last = self._clock.monotonic()
             if not self._causes:
                 self._first = self._last
             self._causes.add(cause)
-            if vms is None:
-                self._everything = True
-            else:
+            if vms is not None:
                 self._vms.update(vms)
+            elif cause is not Cause.FILES:
+                self._everything = True
             self._changed.notify_all()
 
     def close(self) -> None:

@@ -26,7 +26,7 @@ from tests.support.host import Folder, MemoryHost
 
 SECONDS = 30.0
 EVERYTHING = Woken(frozenset({Cause.TIME}), None)
-FILES = Woken(frozenset({Cause.FILES}), None)
+FILES = Woken(frozenset({Cause.FILES}), frozenset())
 LEAF = "{base: {checkpoints: {leaf: {fork: true}}}}"
 GRACE = "prune: {grace: 10m}"
 
@@ -42,10 +42,10 @@ class Unwatched:
 
 
 class Shop:
-    """A loop over the VMs web and mail that a test turns by hand."""
+    """A loop over VMs, mail and web if none are NAMED, that a test turns by hand."""
 
-    def __init__(self, folder: Path) -> None:
-        self.host = MemoryHost(["mail", "web"])
+    def __init__(self, folder: Path, *named: str) -> None:
+        self.host = MemoryHost(named or ["mail", "web"])
         self.source = Folder(folder)
         self.watch = Unwatched()
         self.clock = HandClock()
@@ -78,7 +78,7 @@ class Shop:
 
     @property
     def keys(self) -> list[str]:
-        return ["mail", "web", "group release"]
+        return [*self.host.files, "group release"]
 
     def work(self, vm: str) -> Work | None:
         doing = self.loop.workers.doing(vm)
@@ -381,6 +381,93 @@ def test_the_retry_of_one_vm_is_a_look_at_that_one_and_no_pass(
     now = shop.told[-1].daemon
     assert now is not None
     assert now.passes == passes.passes
+
+
+def passes(shop: Shop) -> int:
+    daemon = shop.told[-1].daemon
+    assert daemon is not None
+    return daemon.passes
+
+
+def test_an_edit_while_work_ends_is_a_look_at_those_two_vms_and_no_pass(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, "db", "mail", "web")
+    for vm in ("db", "mail", "web"):
+        shop.source.write(vm, "{base: }")
+    shop.look()
+    before = len(shop.host.observed)
+    shop.source.write("web", "{base: {checkpoints: {patched: }}}")
+    shop.loop.look(Woken(frozenset({Cause.FILES, Cause.WORK}), frozenset({VmName("mail")})))
+    assert shop.host.observed[before] == ("mail", "web")
+    assert passes(shop) == 1
+
+
+@pytest.mark.parametrize(
+    "causes",
+    [
+        {Cause.FILES},
+        {Cause.WORK},
+        {Cause.REQUEST},
+        {Cause.FILES, Cause.WORK, Cause.REQUEST},
+        {Cause.TIME},
+    ],
+    ids=lambda causes: "+".join(sorted(cause.value for cause in causes)),
+)
+def test_a_vm_that_is_due_is_looked_at_whatever_the_cause(shop: Shop, causes: set[Cause]) -> None:
+    shop.source.write("web", LEAF, GRACE)
+    shop.look()
+    shop.source.write("web", "{base: }", GRACE)
+    shop.look(FILES)
+    shop.loop._next_pass = shop.clock.even + 1e9  # no periodic look is to help
+    shop.clock.pass_by(600)
+    before = len(shop.host.observed)
+    shop.look(Woken(frozenset(causes), None if causes == {Cause.TIME} else frozenset()))
+    assert shop.host.nodes("web") == {"base"}
+    assert shop.host.observed[before] == ("web",), "the other one is not due"
+
+
+@pytest.mark.parametrize(
+    "cause", [Cause.RELOAD, Cause.SOURCE, Cause.REQUEST], ids=lambda cause: cause.value
+)
+def test_what_asks_for_everything_is_a_pass_whatever_else_there_is(
+    shop: Shop, cause: Cause
+) -> None:
+    shop.look()
+    before = len(shop.host.observed)
+    shop.look(Woken(frozenset({cause, Cause.FILES, Cause.WORK}), None))
+    assert shop.host.observed[before] == ("mail", "web")
+    assert passes(shop) == 2
+
+
+def test_files_put_the_periodic_look_off_no_more_than_work_does(shop: Shop) -> None:
+    shop.look()
+    before = len(shop.host.observed)
+    shop.clock.pass_by(600)
+    shop.look(FILES)
+    assert shop.host.observed[before] == ("mail", "web")
+    assert passes(shop) == 2
+
+
+def test_a_person_who_asks_for_one_vm_cuts_no_other_one_s_wait_short(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(snapshots: Sequence[object], _: object) -> None:
+        raise ZfsRefused(ZfsErrorKind.BUSY, str(snapshots[0]))
+
+    shop.source.write("mail", LEAF, GRACE)
+    shop.look()
+    shop.source.write("mail", "{base: }", GRACE)
+    shop.look(FILES)
+    shop.clock.pass_by(599.5)
+    monkeypatch.setattr(shop.host.zfs, "snapshot", refuse)
+    shop.source.write("mail", "{base: {checkpoints: {patched: }}}", GRACE)
+    shop.look()
+    shop.clock.pass_by(0.5)  # the grace is over, the wait after the failure is not
+    before = len(shop.host.observed)
+    shop.look(Woken(frozenset({Cause.REQUEST}), frozenset({VmName("web")})))
+    assert shop.host.observed[before:] == [("mail", "web")]
+    doing = shop.loop.workers.doing("mail")
+    assert doing is not None
+    assert (doing.work, doing.failures) == (Work.BACKING_OFF, 1)
 
 
 def test_work_without_end_does_not_put_the_periodic_look_off(shop: Shop) -> None:

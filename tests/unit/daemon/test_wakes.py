@@ -48,8 +48,17 @@ def test_files_are_looked_at_after_a_quiet_moment() -> None:
     wakes = Wakes(clock)
     wakes.wake(Cause.FILES)
     began = clock.monotonic()
-    assert wakes.wait(began + 60) == Woken(frozenset({Cause.FILES}), None)
+    assert wakes.wait(began + 60) == Woken(frozenset({Cause.FILES}), frozenset())
     assert clock.monotonic() - began >= 0.49
+
+
+def test_files_add_no_vms_to_those_that_others_name(clock: HandClock) -> None:
+    wakes = Wakes(clock)
+    wakes.wake(Cause.FILES)
+    wakes.wake(Cause.WORK, {WEB})
+    clock.pass_by(1)
+    woken = Woken(frozenset({Cause.FILES, Cause.WORK}), frozenset({WEB}))
+    assert wakes.wait(clock.even) == woken
 
 
 def test_a_stream_of_events_does_not_put_the_look_off_for_ever() -> None:
