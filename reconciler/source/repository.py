@@ -58,7 +58,10 @@ class GitSource:
     @property
     def problem(self) -> str:
         """What keeps us from newer documents."""
-        return self._trouble or self._standing.read().problem
+        try:
+            return self._trouble or self._standing.read().problem
+        except CkptreeError as error:
+            return str(error)
 
     @property
     def restraint(self) -> Restraint:
@@ -67,6 +70,12 @@ class GitSource:
 
     def restraint_of(self, revision: str | None) -> Restraint:
         """What must not be done with documents that were read when REVISION was in force."""
+        try:
+            return self._restraint_of(revision)
+        except CkptreeError as error:
+            return Restraint(removals=str(error))
+
+    def _restraint_of(self, revision: str | None) -> Restraint:
         standing = self._standing.read()
         if revision is None or revision != standing.accepted:
             return Restraint(
@@ -80,7 +89,7 @@ class GitSource:
     def approve(self, text: str) -> str:
         """Allow the removals of the revision in force, which TEXT must name; gives all of its name.
 
-        Raises CkptreeError if it is another one, or nothing of it is held back.
+        Raises CkptreeError if it is another one, nothing of it is held back, or what is cannot be read.
         """
         revision = self.revision
         if revision is None:
@@ -89,7 +98,7 @@ class GitSource:
             raise CkptreeError(
                 f"the revision in force is {revision[:12]}, not {text} (look at 'ckptree plan' again, then approve)"
             )
-        if not self.restraint.removals:
+        if not self._restraint_of(revision).removals:
             raise CkptreeError(f"nothing of revision {revision[:12]} waits for approval")
         self._standing.approve(revision)
         return revision

@@ -40,15 +40,19 @@ class StandingFile:
         self._approved = state / "approved"
 
     def read(self) -> Standing:
-        """Read it; one that is not there or cannot be read is as at the beginning."""
+        """Read it; one that is not there is as at the beginning. Raises CkptreeError for one that cannot be read."""
         try:
             found = json.loads(self._file.read_bytes())
             known = {key: found[key] for key in asdict(Standing()) if key in found}
-            if all(value is None or isinstance(value, str) for value in known.values()):
+            if known and all(value is None or isinstance(value, str) for value in known.values()):
                 return Standing(**known)
-        except (OSError, ValueError, TypeError):
+        except FileNotFoundError:
+            return Standing()
+        except OSError as error:
+            raise CkptreeError(f"{self._file} cannot be read: {error.strerror}") from error
+        except (ValueError, TypeError):
             pass
-        return Standing()
+        raise CkptreeError(f"{self._file} is damaged (move it away to begin anew)")
 
     def write(self, standing: Standing) -> None:
         """Write STANDING, whole or not at all."""

@@ -1,5 +1,6 @@
 """Documents from a repository: what is accepted, what is refused, what may be removed. Real git and real keys."""
 
+import errno
 import os
 import subprocess
 import threading
@@ -665,6 +666,43 @@ def test_documents_that_were_read_before_another_revision_came_remove_nothing(
     origin.commit({"dns.yaml": document("dns")})
     host.refresh()
     assert "not in force any more" in host.source.restraint_of(first).removals
+
+
+def test_where_it_cannot_be_read_what_was_accepted_nothing_comes_and_nothing_is_removed(
+    host: Host, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = origin.commit({"web.yaml": document("web")})
+    second = origin.commit({"dns.yaml": document("dns")})
+    source = host.refresh()
+    origin.git("reset", "--quiet", "--hard", first)
+
+    def fails(_: Path) -> bytes:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", fails)
+        assert not source.refresh().changed
+        says = f"{host.state}/standing.json cannot be read: Too many open files"
+        assert says in source.problem
+        assert host.source.problem == says
+        assert (source.revision, source.restraint.removals) == (second, says)
+        with pytest.raises(CkptreeError, match="Too many open files"):
+            source.approve(second)
+    assert source.refresh().changed
+    assert (source.revision, source.problem) == (first, "")
+    assert f"does not follow from {second[:12]}" in source.restraint.removals
+
+
+def test_a_damaged_memory_is_begun_anew_by_a_person_only(host: Host, origin: Origin) -> None:
+    first = origin.commit({"web.yaml": document("web")})
+    host.refresh()
+    second = origin.commit({"dns.yaml": document("dns")})
+    (host.state / "standing.json").write_text("{")
+    source = host.refresh()
+    assert "standing.json is damaged (move it away to begin anew)" in source.problem
+    assert (source.revision, host.vms()) == (first, ["web"])
+    (host.state / "standing.json").unlink()
+    assert (host.refresh().revision, host.source.problem) == (second, "")
 
 
 def test_a_revision_that_was_not_applied_is_superseded(host: Host, origin: Origin) -> None:

@@ -1,4 +1,4 @@
-"""What is remembered of a repository: whole or as at the beginning; and a folder, of which nothing is remembered."""
+"""What is remembered of a repository, whole or not at all; and a folder, of which nothing is remembered."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -18,10 +18,27 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["standing.json"]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"accepted": 1}', "\x00", '{"accepted": ["a"]}'])
-def test_what_cannot_be_read_is_as_at_the_beginning(tmp_path: Path, text: str) -> None:
-    (tmp_path / "standing.json").write_text(text)
+def test_what_was_never_written_is_as_at_the_beginning(tmp_path: Path) -> None:
     assert StandingFile(tmp_path).read() == Standing()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "{}", "[]", "1", '{"accepted": 1}', "\x00", '{"accepted": ["a"]}']
+)
+def test_what_is_damaged_is_no_new_beginning(tmp_path: Path, text: str) -> None:
+    (tmp_path / "standing.json").write_text(text)
+    with pytest.raises(CkptreeError) as raised:
+        StandingFile(tmp_path).read()
+    assert str(raised.value) == (
+        f"{tmp_path}/standing.json is damaged (move it away to begin anew)"
+    )
+
+
+def test_what_cannot_be_read_is_no_new_beginning(tmp_path: Path) -> None:
+    (tmp_path / "standing.json").mkdir()
+    with pytest.raises(CkptreeError) as raised:
+        StandingFile(tmp_path).read()
+    assert str(raised.value) == f"{tmp_path}/standing.json cannot be read: Is a directory"
 
 
 def test_keys_of_a_newer_version_are_passed_over(tmp_path: Path) -> None:
