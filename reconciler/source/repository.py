@@ -15,7 +15,7 @@ from reconciler.model.plan import Restraint
 from reconciler.source.contract import Refreshed
 from reconciler.source.ledger import Ledger, State
 from reconciler.source.releases import Releases
-from reconciler.source.signers import doubt, fingerprint, unsigned
+from reconciler.source.signers import fingerprint, unsigned
 from reconciler.source.standing import Standing, StandingFile
 from reconciler.spec.settings import GitSource as Settings
 
@@ -192,11 +192,11 @@ class GitSource:
         )
 
     def _refusal(self, tip: str, accepted: str | None) -> str:
-        """Say why TIP is not accepted; empty if it is."""
+        """Say why TIP is not accepted; empty if it is. Raises CkptreeError if that cannot be found out now."""
         signers = self._settings.verify
         if signers is None:
             return ""
-        return doubt(signers, self._state) or unsigned(self._git, self._new(tip, accepted), signers)
+        return unsigned(self._git, self._new(tip, accepted), signers, self._state)
 
     def _why_restrained(self, tip: str, cleared: str | None) -> str:
         """Say why nothing may be removed for TIP, in words that end a sentence; empty if it may."""
@@ -209,7 +209,11 @@ class GitSource:
         signers = self._settings.destructive
         if signers is None:
             return ""
-        wrong = doubt(signers, self._state) or unsigned(self._git, self._new(tip, cleared), signers)
+        commits = self._new(tip, cleared)
+        try:
+            wrong = unsigned(self._git, commits, signers, self._state)
+        except CkptreeError as error:
+            wrong = str(error)
         return f"the signers of 'destructive' have not signed it all: {wrong}" if wrong else ""
 
     def _new(self, tip: str, since: str | None) -> tuple[str, ...]:

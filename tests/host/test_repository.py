@@ -5,6 +5,7 @@ import os
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -13,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.drivers.command import find
 from reconciler.errors import CkptreeError
 from reconciler.source.ledger import Ledger, State
 from reconciler.source.repository import GitSource
+from reconciler.source.signers import fingerprint
 from reconciler.spec.load import load_path
 from reconciler.spec.settings import GitSource as Settings
 from reconciler.spec.settings import Signers
@@ -404,6 +407,18 @@ def strict(host: Host, keys: Keys) -> Host:
     return host
 
 
+@contextmanager
+def without(program: str, folder: Path) -> Iterator[None]:
+    """Have all of git and its helpers, but not PROGRAM, where programs are looked for."""
+    programs = folder / "programs"
+    programs.mkdir()
+    for name in {"git", "gpg", "ssh-keygen"} - {program}:
+        (programs / name).symlink_to(find(name))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("reconciler.drivers.command.TRUSTED", (str(programs),))
+        yield
+
+
 def refused(source: GitSource, commit: str) -> str:
     start = f"commit {commit[:12]} is refused: "
     assert source.problem.startswith(start), source.problem
@@ -554,6 +569,80 @@ def test_signers_that_cannot_be_trusted_accept_nothing(
     strict.settings = replace(strict.settings, verify=Signers(ssh=signers))
     assert says in strict.refresh().problem
     assert strict.source.revision is None
+
+
+def test_signers_that_were_put_right_count_at_once(
+    strict: Host, origin: Origin, keys: Keys, tmp_path: Path
+) -> None:
+    signers = tmp_path / "signers"
+    signers.write_text(keys.ops.line)
+    signers.chmod(0o666)
+    strict.settings = replace(strict.settings, verify=Signers(ssh=signers))
+    commit = origin.commit({"web.yaml": document("web")}, keys.ops.key)
+    strict.refresh()
+    assert strict.ledger.last(commit) is None
+    signers.chmod(0o600)
+    assert (strict.refresh().revision, strict.source.problem) == (commit, "")
+
+
+@pytest.mark.parametrize("kind", ["ssh", "gpg"])
+def test_a_program_that_was_missing_is_no_fault_of_the_commit(
+    strict: Host, origin: Origin, keys: Keys, tmp_path: Path, kind: str
+) -> None:
+    key, program = (keys.ops.key, "ssh-keygen") if kind == "ssh" else (keys.gpg.key, "gpg")
+    commit = origin.commit({"web.yaml": document("web")}, key)
+    with without(program, tmp_path):
+        source = strict.refresh()
+    assert source.problem == (
+        f"the signatures of the commits cannot be checked: there is no program {program} (install it)"
+        "; nothing is in force yet"
+    )
+    assert (source.revision, strict.ledger.last(commit)) == (None, None)
+    assert (strict.refresh().revision, strict.source.problem) == (commit, "")
+
+
+def test_a_program_that_no_signature_needs_may_be_missing(
+    strict: Host, origin: Origin, keys: Keys, tmp_path: Path
+) -> None:
+    commit = origin.commit({"web.yaml": document("web")}, keys.ops.key)
+    with without("gpg", tmp_path):
+        assert (strict.refresh().revision, strict.source.problem) == (commit, "")
+
+
+def test_signatures_that_took_too_long_are_checked_again(
+    strict: Host, origin: Origin, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = origin.commit({"web.yaml": document("web")}, keys.ops.key)
+    monkeypatch.setattr("reconciler.drivers.git._VERIFYING", 0.0)
+    says = "the signatures of the commits cannot be checked: it did not answer in time"
+    assert strict.refresh().problem == f"{says}; nothing is in force yet"
+    assert strict.ledger.last(commit) is None
+    monkeypatch.undo()
+    assert (strict.refresh().revision, strict.source.problem) == (commit, "")
+
+
+@pytest.mark.parametrize("file", ["pubring.kbx", "public-keys.d/pubring.db"])
+def test_a_refused_commit_is_looked_at_again_when_the_keys_change(
+    tmp_path: Path, file: str
+) -> None:
+    signers = Signers(gpg=tmp_path)
+    before = fingerprint(signers)
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_bytes(b"keys")
+    assert fingerprint(signers) != before
+
+
+def test_signers_of_removals_that_cannot_be_trusted_keep_no_document_back(
+    host: Host, origin: Origin, keys: Keys, tmp_path: Path
+) -> None:
+    signers = tmp_path / "signers"
+    host.settings = replace(host.settings, destructive=Signers(ssh=signers))
+    commit = origin.commit({"web.yaml": document("web")}, keys.ops.key)
+    source = host.refresh()
+    assert (source.revision, source.problem) == (commit, "")
+    assert "is not there (create it, or name another one)" in source.restraint.removals
+    signers.write_text(keys.ops.line)
+    assert not host.refresh().restraint.removals
 
 
 # ---- what may be removed ---------------------------------------------------------------------------------------------
