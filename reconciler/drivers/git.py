@@ -31,6 +31,7 @@ _REMOTE = "source"
 _PASSWORD = re.compile(r"://[^/@\s]*@")
 _LONGEST_WORDS = 500  # characters of git's own words in a message
 _NOTHING = "/dev/null"
+_UNFINISHED = ("pack/tmp_*", "pack/.tmp-*", "??/tmp_obj_*")
 _GPG_KEY = re.compile(r"[0-9A-F]{40,64}")
 
 _OPTIONS = (
@@ -84,6 +85,18 @@ class Git:
         self._url = url
         self._folder = folder
         self._config = config
+
+    def tidy(self) -> None:
+        """Take away what a git that was cut off has left; only for the one who is allowed to fetch."""
+        now = time.time()
+        for lock in (*self._folder.rglob("*.lock"), self._folder / "gc.pid"):
+            with suppress(OSError):
+                if not 0 <= now - lock.lstat().st_mtime <= _FETCHING:
+                    lock.unlink()
+        for pattern in _UNFINISHED:
+            for file in self._folder.glob(f"objects/{pattern}"):
+                with suppress(OSError):
+                    file.unlink()
 
     def heads(self) -> dict[str, str]:
         """Ask the repository for its branches and their tips; raises Unreachable."""
@@ -215,20 +228,11 @@ class Git:
         """Make the copy; one that git cannot read any more is made anew."""
         if self._folder.exists():
             if self._own(("rev-parse", "--git-dir"), _READING, codes=(0, 128)).code == 0:
-                self._unlock()
                 return
             shutil.rmtree(self._folder)
         form = "sha256" if len(tip) == _SHA256 else "sha1"
         options = ("init", "--quiet", "--bare", "--template=", f"--object-format={form}")
         self._run((*options, str(self._folder)), _READING)
-
-    def _unlock(self) -> None:
-        """Take away the locks of a git that was cut off: whoever is allowed to fetch is the only one."""
-        now = time.time()
-        for lock in (*self._folder.glob("*.lock"), *self._folder.glob("refs/**/*.lock")):
-            with suppress(OSError):
-                if not 0 <= now - lock.lstat().st_mtime <= _FETCHING:
-                    lock.unlink()
 
     def _write_config(self) -> None:
         """Write the address down where neither a list of processes nor a log shows the password in it."""

@@ -107,6 +107,7 @@ class GitSource:
         """Fetch, verify, and put in force what is new. Never raises."""
         try:
             with self._standing.locked():
+                self._git.tidy()
                 before = self._standing.read()
                 try:
                     after, message = self._look(before)

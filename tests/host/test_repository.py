@@ -191,6 +191,46 @@ def test_a_lock_that_a_power_cut_left_does_not_stay_in_the_way(host: Host, origi
     assert (host.refresh().revision, host.source.problem) == (commit, "")
 
 
+@pytest.mark.parametrize(
+    "left",
+    [
+        "HEAD.lock",
+        "refs/ckptree/tip.lock",
+        "objects/maintenance.lock",
+        "objects/info/commit-graph.lock",
+        "gc.pid",
+        "objects/pack/tmp_pack_Ab12",
+        "objects/pack/.tmp-4711-pack-ab12.pack",
+        "objects/ab/tmp_obj_Ab12",
+    ],
+)
+def test_what_a_killed_git_left_goes_at_the_next_look_though_nothing_is_fetched(
+    host: Host, origin: Origin, left: str
+) -> None:
+    origin.commit({"web.yaml": document("web")})
+    host.refresh()
+    file = host.state / "repository.git" / left
+    file.parent.mkdir(exist_ok=True)
+    file.touch()
+    os.utime(file, (0, 0))
+    host.refresh()
+    assert not file.exists()
+
+
+def test_a_pack_that_was_cut_off_a_moment_ago_goes_and_a_whole_one_stays(
+    host: Host, origin: Origin
+) -> None:
+    commit = origin.commit({"web.yaml": document("web")})
+    host.refresh()
+    packs = host.state / "repository.git" / "objects" / "pack"
+    (packs / "pack-ab12.keep").touch()
+    whole = set(packs.iterdir())
+    (packs / "tmp_pack_Ab12").touch()
+    host.refresh()
+    assert set(packs.iterdir()) == whole
+    assert (host.source.revision, host.source.problem) == (commit, "")
+
+
 def test_documents_that_were_deleted_here_come_back_without_the_repository(
     host: Host, origin: Origin
 ) -> None:
