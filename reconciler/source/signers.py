@@ -8,6 +8,7 @@ from shutil import which
 
 from reconciler.drivers import command
 from reconciler.drivers.git import Git, Signature, words_of
+from reconciler.drivers.trust import why_not_safe
 from reconciler.errors import CkptreeError, CommandFailed
 from reconciler.spec.settings import Signers
 
@@ -79,6 +80,7 @@ def _doubt(signers: Signers, state: Path) -> str:
         try:
             real = place.resolve(strict=True)
             mode = real.stat().st_mode
+            danger = why_not_safe(place)
         except (OSError, RuntimeError):
             return (
                 f"{place}, which names the signers, is not there (create it, or name another one)"
@@ -86,8 +88,8 @@ def _doubt(signers: Signers, state: Path) -> str:
         if not wanted(mode):
             what = "file" if place is signers.ssh else "folder"
             return f"{place}, which names the signers, is not a {what}"
-        if mode & stat.S_IWOTH:
-            return f"everybody may write to {place}, which names the signers (take that right away with chmod o-w)"
+        if danger:
+            return f"{place}, which names the signers, cannot be trusted: {danger}"
         if real.is_relative_to(state.resolve()):
             return f"{place}, which names the signers, lies where the repository's own files are (move it away)"
     return ""

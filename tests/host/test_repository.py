@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -594,21 +595,48 @@ def test_the_history_behind_a_force_push_is_verified_whole(
     [
         ("missing", "is not there (create it, or name another one)"),
         ("open", "take that right away with chmod o-w"),
+        ("in an open folder", "take that right away with chmod o-w"),
+        ("another's", "belongs to another user (give it to root with chown)"),
         ("inside", "lies where the repository's own files are (move it away)"),
     ],
 )
 def test_signers_that_cannot_be_trusted_accept_nothing(
-    strict: Host, origin: Origin, keys: Keys, tmp_path: Path, wrong: str, says: str
+    strict: Host,
+    origin: Origin,
+    keys: Keys,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    wrong: str,
+    says: str,
 ) -> None:
     origin.commit({"web.yaml": document("web")}, keys.ops.key)
-    signers = (strict.state if wrong == "inside" else tmp_path) / "signers"
+    signers = (strict.state if wrong == "inside" else tmp_path / "keys") / "signers"
     if wrong != "missing":
         signers.parent.mkdir(exist_ok=True)
         signers.write_text(keys.ops.line)
         signers.chmod(0o666 if wrong == "open" else 0o600)
+        if wrong == "in an open folder":
+            signers.parent.chmod(0o777)
+        if wrong == "another's" and os.geteuid() == 0:
+            os.chown(signers, 12345, -1)
+        elif wrong == "another's":
+            monkeypatch.setattr("os.geteuid", lambda: 54321)
     strict.settings = replace(strict.settings, verify=Signers(ssh=signers))
     assert says in strict.refresh().problem
     assert strict.source.revision is None
+
+
+def test_a_gnupg_home_in_which_everybody_may_create_files_accepts_nothing(
+    host: Host, origin: Origin, keys: Keys, tmp_path: Path
+) -> None:
+    origin.commit({"web.yaml": document("web")}, keys.gpg.key)
+    home = tmp_path / "home"
+    shutil.copytree(keys.gpg.public, home, ignore=shutil.ignore_patterns("S.*"))
+    home.chmod(0o1777)
+    host.settings = replace(host.settings, verify=Signers(gpg=home))
+    assert f"everybody may write to {home} (take that right" in host.refresh().problem
+    home.chmod(0o700)
+    assert host.refresh().problem == ""
 
 
 def test_signers_that_were_put_right_count_at_once(

@@ -118,6 +118,28 @@ def test_what_a_link_leads_to_is_what_counts(tmp_path: Path) -> None:
     assert f"everybody may write to {path}" in refusal(link)
 
 
+def test_a_folder_in_which_everybody_may_swap_a_link_on_the_way_counts_too(tmp_path: Path) -> None:
+    path = program(tmp_path, "true")
+    folder = tmp_path / "open"
+    folder.mkdir()
+    (folder / "inner").symlink_to(path.parent)
+    link = tmp_path / "link"
+    link.symlink_to("open/inner/hook")
+    run(link)
+    folder.chmod(0o777)
+    assert f"everybody may write to {folder} (take that right away with chmod o-w)" in refusal(link)
+    folder.chmod(0o1777)  # in which nobody can replace another's link
+    run(link)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a link away")
+def test_a_link_of_another_user_is_not_followed(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(program(tmp_path, "true"))
+    os.lchown(link, 12345, -1)
+    assert f"{link} belongs to another user (give it to root with chown)" in refusal(link)
+
+
 def test_a_hook_of_another_user_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = program(tmp_path, "true")
     if os.geteuid() == 0:
