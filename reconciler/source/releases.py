@@ -26,7 +26,8 @@ class Releases:
 
     def __init__(self, state: Path, path: str) -> None:
         self._folder = state / "releases"
-        self._link = state / "current"
+        # A folder of its own, as it is watched: what else is written into STATE is to wake nobody.
+        self._link = state / "in-force" / "current"
         self._path = path
 
     @property
@@ -54,7 +55,7 @@ class Releases:
 
     def laid_out(self, commit: str) -> bool:
         """Whether the documents of COMMIT are laid out, so that they can be put in force."""
-        return (self._folder.parent / self._target(commit)).is_dir()
+        return (self._folder / self._target(commit).name).is_dir()
 
     def lay_out(self, git: Git, commit: str) -> str:
         """Lay out the documents of COMMIT; says why that is not possible, or nothing. Raises OSError, CommandFailed."""
@@ -78,7 +79,7 @@ class Releases:
                 place = place.parent
             place.mkdir(mode=0o700, parents=True)
             _write(git, documents, lambda name: place / PurePosixPath(name).name)
-            final = self._folder.parent / self._target(commit)
+            final = self._folder / self._target(commit).name
             shutil.rmtree(final, ignore_errors=True)
             beside.rename(final)
         finally:
@@ -87,6 +88,7 @@ class Releases:
 
     def switch(self, commit: str) -> None:
         """Put the documents of COMMIT, which were laid out, in force, and take old ones away; raises OSError."""
+        self._link.parent.mkdir(mode=0o700, exist_ok=True)
         beside = self._link.with_name(f".current-{os.getpid()}")
         with suppress(FileNotFoundError):
             beside.unlink()
@@ -97,7 +99,7 @@ class Releases:
 
     def _target(self, commit: str) -> Path:
         other = f"-{hashlib.sha256(self._path.encode()).hexdigest()[:8]}" if self._path else ""
-        return Path("releases", f"{commit}{other}")
+        return Path("..", "releases", f"{commit}{other}")
 
     def _prune(self) -> None:
         with suppress(OSError):

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.drivers.command import find
+from reconciler.drivers.watch import FolderWatch
 from reconciler.errors import CkptreeError
 from reconciler.source.ledger import Ledger, State
 from reconciler.source.repository import GitSource
@@ -148,6 +149,30 @@ def test_another_folder_in_the_settings_counts_at_the_next_fetch(
     assert host.vms() == ["dns"]
 
 
+@pytest.mark.parametrize("path", ["", "vms"])
+def test_a_new_revision_wakes_who_watches_and_our_own_writing_does_not(
+    host: Host, origin: Origin, path: str
+) -> None:
+    host.settings = replace(host.settings, path=path)
+    commit = origin.commit({f"{path or '.'}/web.yaml": document("web")})
+    documents = host.refresh().path
+    assert documents is not None
+    noticed = threading.Event()
+    watch = FolderWatch(noticed.set)
+    try:
+        watch.refresh(documents, [])
+        while noticed.wait(0.3):
+            noticed.clear()
+        host.refresh()
+        host.ledger.note(commit, State.APPLIED, "all is so")
+        assert not noticed.wait(1.0)
+        origin.commit({f"{path or '.'}/dns.yaml": document("dns")})
+        host.refresh()
+        assert noticed.wait(20.0)
+    finally:
+        watch.close()
+
+
 def test_only_a_few_releases_are_kept(host: Host, origin: Origin) -> None:
     for number in range(6):
         origin.commit({"web.yaml": document("web", f"# {number}\n")})
@@ -164,7 +189,7 @@ def test_all_that_is_kept_may_be_deleted(host: Host, origin: Origin) -> None:
     assert host.vms() == ["web"]
 
 
-@pytest.mark.parametrize("lost", ["current", "releases", "repository.git", "standing.json"])
+@pytest.mark.parametrize("lost", ["in-force", "releases", "repository.git", "standing.json"])
 def test_any_part_of_what_is_kept_may_be_deleted(host: Host, origin: Origin, lost: str) -> None:
     commit = origin.commit({"web.yaml": document("web")})
     host.refresh()
@@ -237,7 +262,7 @@ def test_documents_that_were_deleted_here_come_back_without_the_repository(
 ) -> None:
     commit = origin.commit({"web.yaml": document("web")})
     host.refresh()
-    (host.state / "current").unlink()
+    (host.state / "in-force" / "current").unlink()
     (host.state / "releases").rename(host.state / "gone")
     origin.folder.rename(origin.folder.with_name("moved"))
     assert host.refresh().revision == commit
