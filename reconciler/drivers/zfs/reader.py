@@ -2,10 +2,12 @@
 
 The command needs no privilege, knows what is mounted, and is as fast as anything else can be;
 ``listing`` understands what it prints. What fails here is a Gap: an absence is only believed when
-the parent could be listed without it.
+the parent could be listed without it. A pool that does not answer in time is not asked again in the
+same reading, and costs no other pool its answer.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -24,6 +26,7 @@ from reconciler.model.properties import BRANCH, VM
 from reconciler.names import Dataset, Snapshot
 
 EVERYTHING = "filesystem,volume,snapshot"
+_ROWS = "name,property,value,source"  # what ``listing`` understands
 
 _Name = TypeVar("_Name", Dataset, Snapshot, str)
 
@@ -53,11 +56,12 @@ class CommandReader:
     def look(self, roots: Sequence[Dataset], scope: Scope) -> Mapping[Dataset, Reading]:
         """Read the part of ROOTS that SCOPE names; otherwise the same as ``read``."""
         found: dict[Dataset, Reading] = {}
+        hung: set[str] = set()
         for chunk in _chunks(roots):
-            found |= self._read_once(chunk, scope)
-        shaken = [root for root, reading in found.items() if reading.gaps]
+            found |= self._read_once(chunk, scope, hung)
+        shaken = [root for root, reading in found.items() if reading.gaps and root.pool not in hung]
         for chunk in _chunks(shaken):  # something may have gone between two calls: once more
-            found |= self._read_once(chunk, scope)
+            found |= self._read_once(chunk, scope, hung)
         return {root: found[root] for root in roots}
 
     def guids(self, names: Sequence[Dataset | Snapshot]) -> Mapping[Dataset | Snapshot, int]:
@@ -71,6 +75,8 @@ class CommandReader:
             found = dict(line.split("\t") for line in lines)
             return {name: int(found[name]) for name in names}
         except CommandFailed as error:
+            if error.code is None:
+                raise ObservationFailed(str(error)) from error
             if len(names) > 1:  # the exit code does not tell which of them failed
                 return {one: guid for name in names for one, guid in self.guids([name]).items()}
             name = names[0]
@@ -148,16 +154,7 @@ class CommandReader:
     def homes(self) -> Mapping[Dataset, str]:
         """Read as the contract says."""
         asked = (VM, BRANCH)
-        words = [
-            "get",
-            "-Hp",
-            "-t",
-            "filesystem",
-            "-s",
-            "local",
-            "-o",
-            "name,property,value,source",
-        ]
+        words = ["get", "-Hp", "-t", "filesystem", "-s", "local", "-o", _ROWS]
         try:
             listed = run([self._zfs, *words, ",".join(asked)], timeout=_TIMEOUT)
         except CommandFailed as error:
@@ -168,23 +165,34 @@ class CommandReader:
             if is_home(DatasetKind.FILESYSTEM, properties)
         }
 
-    def _read_once(self, roots: Sequence[Dataset], scope: Scope) -> Mapping[Dataset, Reading]:
+    def _read_once(
+        self, roots: Sequence[Dataset], scope: Scope, hung: set[str]
+    ) -> Mapping[Dataset, Reading]:
+        """Read ROOTS; pools in HUNG are not asked, and those that do not answer in time get into it."""
+        found = {root: _unanswered(root) for root in roots if root.pool in hung}
+        asked = [root for root in roots if root not in found]
+        if not asked:
+            return found
         depth = ["-r"] if scope.depth is None else ["-d", str(scope.depth)]
-        words = ["get", "-Hp", *depth, "-t", scope.types, "-o", "name,property,value,source"]
+        words = ["get", "-Hp", *depth, "-t", scope.types, "-o", _ROWS]
         try:
-            text = run([self._zfs, *words, ",".join(ASKED), *roots], timeout=_TIMEOUT).stdout
+            text = run([self._zfs, *words, ",".join(ASKED), *asked], timeout=_TIMEOUT).stdout
         except CommandFailed as error:
-            if len(roots) == 1:
-                return {roots[0]: self._unread(roots[0], error)}
-            # The exit code does not tell which of them failed, so each is asked for by itself.
-            return {
-                name: reading
-                for root in roots
-                for name, reading in self._read_once([root], scope).items()
-            }
+            pools = list(_by_pool(asked).values())
+            if error.code is None and len(pools) == 1:
+                hung.add(asked[0].pool)
+                return found | {root: _unanswered(root) for root in asked}
+            if error.code is not None and len(asked) == 1:
+                return found | {asked[0]: self._unread(asked[0], error)}
+            # Nothing tells which of them failed. Hundreds of roots of a pool that hangs would take hours one by one.
+            parts = pools if error.code is None else [[root] for root in asked]
+            with ThreadPoolExecutor(len(pools)) as executor:
+                for part in executor.map(lambda part: self._read_once(part, scope, hung), parts):
+                    found |= part
+            return found
         listing = parse(text)
-        snapshots = self._with_holds(listing)
-        return {root: _reading(root, listing, snapshots) for root in roots}
+        snapshots = self._with_holds(listing, hung)
+        return found | {root: _reading(root, listing, snapshots) for root in asked}
 
     def _unread(self, root: Dataset, error: CommandFailed) -> Reading:
         if "does not exist" in error.stderr and self._proven_absent(root):
@@ -206,19 +214,25 @@ class CommandReader:
         words = ["list", "-H", "-o", "name", "-t", "filesystem,volume", "-d", "1", parent]
         try:
             beside = run([self._zfs, *words], timeout=_TIMEOUT).stdout
-        except CommandFailed:
-            return self._proven_absent(parent)
+        except CommandFailed as error:
+            return error.code is not None and self._proven_absent(parent)
         return name not in beside.split("\n")
 
-    def _with_holds(self, listing: Listing) -> Sequence[SnapshotFacts]:
+    def _with_holds(self, listing: Listing, hung: set[str]) -> Sequence[SnapshotFacts]:
         tags: dict[Snapshot, frozenset[str]] = {}
-        for chunk in _chunks(list(listing.held)):
-            try:
-                text = run([self._zfs, "holds", "-H", *chunk], timeout=_TIMEOUT).stdout
-            except CommandFailed as error:
-                listing.gaps.extend(Gap(name, str(error)) for name in chunk)
-                continue
-            tags |= parse_holds(text, chunk)
+        for pool, held in _by_pool(list(listing.held)).items():
+            for chunk in _chunks(held):
+                if pool in hung:
+                    listing.gaps.extend(Gap(name, _no_answer(pool)) for name in chunk)
+                    continue
+                try:
+                    text = run([self._zfs, "holds", "-H", *chunk], timeout=_TIMEOUT).stdout
+                except CommandFailed as error:
+                    if error.code is None:
+                        hung.add(pool)
+                    listing.gaps.extend(Gap(name, str(error)) for name in chunk)
+                    continue
+                tags |= parse_holds(text, chunk)
         for name, found in tags.items():
             if len(found) != listing.held[name]:
                 listing.gaps.append(Gap(name, f"{listing.held[name]} holds, {len(found)} listed"))
@@ -251,6 +265,21 @@ def _reading(root: Dataset, listing: Listing, snapshots: Sequence[SnapshotFacts]
         ),
         gaps=gaps,
     )
+
+
+def _no_answer(pool: str) -> str:
+    return f"pool {pool} did not answer within {_TIMEOUT:g} s"
+
+
+def _unanswered(root: Dataset) -> Reading:
+    return Reading(root=root, gaps=(Gap(root, _no_answer(root.pool)),))
+
+
+def _by_pool(names: Sequence[_Name]) -> Mapping[str, list[_Name]]:
+    pools: dict[str, list[_Name]] = {}
+    for name in names:
+        pools.setdefault(name.partition("@")[0].partition("/")[0], []).append(name)
+    return pools
 
 
 def _chunks(names: Sequence[_Name]) -> Iterator[list[_Name]]:

@@ -1,14 +1,16 @@
 """The reader's judgement of failures: unknown is not absent."""
 
 import stat
+import time
 from pathlib import Path
 
 import pytest
 
+from reconciler.drivers.zfs import reader as driver
 from reconciler.drivers.zfs.listing import ASKED
 from reconciler.drivers.zfs.reader import CommandReader
 from reconciler.errors import ObservationFailed
-from reconciler.names import Dataset
+from reconciler.names import Dataset, Snapshot
 
 HOME = Dataset("tank/web")
 FACTS = {"type": "filesystem", "used": "0", "referenced": "0", "written": "0", "mounted": "no"}
@@ -106,3 +108,106 @@ def test_the_room_of_a_home_that_is_not_there_yet_is_its_parents(tmp_path: Path)
     script = 'case "$*" in list*) echo tank;; *available\\ tank) echo 4096;; *) exit 1;; esac'
     facts = reader(tmp_path, script, "echo ONLINE; echo off").pool(HOME)
     assert (facts.available, facts.readonly, facts.health) == (4096, False, "ONLINE")
+
+
+HUNG = [Dataset(f"hung/{name}") for name in ("a", "b", "c")]
+COMMANDS = {"get", "list", "holds"}
+HANGS = "exec sleep 30"
+NO_ANSWER = "pool hung did not answer within 1 s"
+
+
+@pytest.fixture
+def short_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver, "_TIMEOUT", 1.0)
+
+
+def calls_of(directory: Path) -> list[str]:
+    """Tell what each call asked for, without its options: the command and the names."""
+    calls = (directory / "calls").read_text().splitlines()
+    return [
+        " ".join(word for word in call.split() if word in COMMANDS or "/" in word) for call in calls
+    ]
+
+
+@pytest.mark.usefixtures("short_limit")
+def test_a_pool_that_hangs_is_a_gap_in_each_of_its_roots_and_in_no_other(tmp_path: Path) -> None:
+    show = listed(tmp_path, HOME)
+    script = f'case "$*" in *hung*) {HANGS};; *) {show};; esac'
+    readings = reader(tmp_path, script).read([HUNG[0], HOME, *HUNG[1:]])
+    assert [facts.name for facts in readings[HOME].datasets] == [HOME]
+    assert not readings[HOME].gaps
+    for root in HUNG:
+        assert not readings[root].datasets
+        assert [(gap.name, gap.reason) for gap in readings[root].gaps] == [(root, NO_ANSWER)]
+
+
+@pytest.mark.usefixtures("short_limit")
+def test_a_pool_that_hangs_is_asked_for_once_beside_the_others(tmp_path: Path) -> None:
+    show = listed(tmp_path, HOME)
+    script = f'case "$*" in *hung*) {HANGS};; *) {show};; esac'
+    reader(tmp_path, script).read([HOME, *HUNG])
+    together, *apart = calls_of(tmp_path)
+    assert together == "get tank/web hung/a hung/b hung/c"
+    assert sorted(apart) == ["get hung/a hung/b hung/c", "get tank/web"]
+
+
+@pytest.mark.usefixtures("short_limit")
+def test_pools_that_hang_are_waited_for_at_the_same_time(tmp_path: Path) -> None:
+    homes = [Dataset(f"hung{number}/a") for number in range(6)]
+    started = time.monotonic()
+    readings = reader(tmp_path, HANGS).read(homes)
+    assert time.monotonic() - started < 4 * 1.0
+    assert all(readings[home].gaps for home in homes)
+
+
+@pytest.mark.usefixtures("short_limit")
+def test_the_only_pool_is_not_asked_again_when_it_hangs(tmp_path: Path) -> None:
+    readings = reader(tmp_path, HANGS).read(HUNG)
+    assert calls_of(tmp_path) == ["get hung/a hung/b hung/c"]
+    assert all(readings[root].gaps for root in HUNG)
+
+
+@pytest.mark.usefixtures("short_limit")
+def test_a_pool_that_begins_to_hang_while_its_roots_are_asked_for_alone_is_given_up(
+    tmp_path: Path,
+) -> None:
+    script = f'case "$*" in *hung/a*hung/b*) exit 1;; *hung/a*) {HANGS};; *) exit 1;; esac'
+    readings = reader(tmp_path, script).read(HUNG)
+    assert calls_of(tmp_path) == ["get hung/a hung/b hung/c", "get hung/a"]
+    assert [readings[root].gaps[0].reason for root in HUNG] == [NO_ANSWER] * 3
+
+
+@pytest.mark.usefixtures("short_limit")
+def test_a_pool_that_hangs_while_its_holds_are_read_costs_no_other_pool_its_holds(
+    tmp_path: Path,
+) -> None:
+    mine = listed(tmp_path, "tank/web@one", type="snapshot", userrefs="1", clones="")
+    hung = listed(tmp_path, "hung/a@one", type="snapshot", userrefs="1", clones="")
+    script = f"""case "$*" in
+        get*) {hung}; {mine};;
+        *hung*) {HANGS};;
+        *) printf 'tank/web@one\\tckptree\\tnow\\n';;
+    esac"""
+    readings = reader(tmp_path, script).read([HUNG[0], HOME])
+    assert [facts.holds for facts in readings[HOME].snapshots] == [{"ckptree"}]
+    assert [gap.name for gap in readings[HUNG[0]].gaps] == ["hung/a@one"]
+    assert calls_of(tmp_path) == ["get hung/a tank/web", "holds hung/a@one", "holds tank/web@one"]
+
+
+@pytest.mark.usefixtures("short_limit")
+def test_a_parent_that_cannot_be_listed_in_time_proves_nothing_and_its_own_is_not_tried(
+    tmp_path: Path,
+) -> None:
+    deep = Dataset("hung/vms/web")
+    script = f'case "$1" in get) {missing(deep)};; list) {HANGS};; esac'
+    reading = reader(tmp_path, script, "echo hung").read([deep])[deep]
+    assert [gap.name for gap in reading.gaps] == [deep]
+    assert calls_of(tmp_path) == ["get hung/vms/web", "list hung/vms"] * 2
+
+
+@pytest.mark.usefixtures("short_limit")
+def test_guids_that_do_not_come_in_time_are_not_asked_for_one_by_one(tmp_path: Path) -> None:
+    names = [Snapshot("hung/a@one"), Snapshot("hung/a@two")]
+    with pytest.raises(ObservationFailed, match="did not end in time"):
+        reader(tmp_path, HANGS).guids(names)
+    assert calls_of(tmp_path) == ["get hung/a@one hung/a@two"]
