@@ -4,6 +4,7 @@ Changes nothing. ``plan`` decides from what this returns; ``cli`` and ``execute`
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from reconciler.contracts.files import Files
@@ -29,6 +30,8 @@ from reconciler.model.observed import (
 from reconciler.model.tree import Branch, Tree, derive_tree
 from reconciler.names import Dataset
 
+_UNKNOWN = "UNKNOWN"
+
 
 def observe(
     desired: DesiredVm,
@@ -47,10 +50,10 @@ def observe(
     try:
         pool = pool or zfs.pool(desired.dataset)
     except ObservationFailed as error:
-        pool = PoolFacts(name=desired.dataset.pool, health="UNKNOWN")
+        pool = PoolFacts(name=desired.dataset.pool, health=_UNKNOWN)
         if reading.datasets:
             gaps = (Gap(desired.dataset.pool, str(error)),)
-    if pool.unusable:
+    if pool.unusable or (pool.health == _UNKNOWN and _unread(reading)):
         return _without_files(desired, reading, pool, identity)
     link, facts, more = _home_files(reading, files, journal)
     gaps = (*gaps, *more)
@@ -111,12 +114,27 @@ def read_homes(desired: Sequence[DesiredVm], zfs: ZfsReader) -> Mapping[Dataset,
 
 
 def read_pools(readings: Mapping[Dataset, Reading], zfs: ZfsReader) -> Mapping[Dataset, PoolFacts]:
-    """Read the pools of all homes that exist in one go; where that fails, each is left to ``observe``."""
+    """Read the pools of all homes that exist in one go; where that fails, each is left to ``observe``.
+
+    A home that could not be read gets its pool's own facts: one that hangs is not waited for once for every home.
+    """
+    found: dict[Dataset, PoolFacts] = {}
     existing = [root for root, reading in readings.items() if reading.dataset(root) is not None]
-    try:
-        return zfs.pools(existing) if existing else {}
-    except ObservationFailed:
-        return {}
+    with suppress(ObservationFailed):
+        found |= zfs.pools(existing) if existing else {}
+    unread = [root for root, reading in readings.items() if _unread(reading)]
+    for name in sorted({root.pool for root in unread}):
+        try:
+            pool = zfs.pool(Dataset(name))
+        except ObservationFailed:
+            pool = PoolFacts(name=name, health=_UNKNOWN)
+        found |= {root: pool for root in unread if root.pool == name}
+    return found
+
+
+def _unread(reading: Reading) -> bool:
+    """Whether not even the home could be read."""
+    return bool(reading.gaps) and not reading.datasets
 
 
 def _home_files(
