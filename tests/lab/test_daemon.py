@@ -287,11 +287,11 @@ def test_it_is_killed_at_any_moment_and_the_next_run_makes_what_is_written(
     operator: Operator, lines: int
 ) -> None:
     """Invariant 4. A capture and a restore are begun, and LINES of the journal written, when the daemon is killed."""
-    operator.write(below("base"))
+    operator.write(below("base", "twig"))
     operator.apply()
     journal = operator.path / ".ckptree" / "journal.jsonl"
     enough = journal.read_bytes().count(b"\n") + lines
-    operator.write(below("base", "leaf"), "current: base", "restore: {again: 1}")
+    operator.write(below("base", "twig", "leaf"), "current: base")
     daemon = Daemon(operator.folder, WRITE_PATH)
     try:
         daemon.launch()
