@@ -122,18 +122,21 @@ def _was_being_captured(draft: Draft, current: NodeName) -> bool:
 
 def _report_difference(draft: Draft, current: NodeName) -> None:
     position = draft.tree.position
+    # An automatic node would be gone back to as soon as there is a newer one.
+    agreed = draft.anchor(position)
+    agree = "" if agreed in {None, current} else f"write 'current: {agreed}', or "
     if any(node.name == current for node in draft.tree.ancestors(position)):
         draft.note(
             Reason.CURRENT_BEHIND_HEAD,
             f"the guest has moved on from {current} to {position}",
             node=position,
-            resolve=f"write 'current: {position}', or remove 'current'",
+            resolve=f"{agree}remove 'current'",
         )
         return
     draft.wait(
         Reason.HEAD_DRIFTED,
         f"the guest is on {position or 'no node'}, and was not brought there from {current} by the file",
-        resolve=f"write 'current: {position}' to agree, or change restore.again to go back to {current}",
+        resolve=f"{agree}remove 'current' to agree, or change restore.again to go back to {current}",
     )
 
 

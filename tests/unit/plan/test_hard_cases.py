@@ -476,3 +476,19 @@ def test_a_name_that_a_renamed_node_had_is_free_again() -> None:
     world.apply(desired({"x": {}}, {"x": {"was": A}}))
     result = world.apply(desired({"x": {"a": {}}}, {"x": {"was": NodeName("older")}}))
     assert kinds(result.done) == [Capture]
+
+
+def test_the_advice_to_agree_with_where_the_guest_is_names_no_automatic_node() -> None:
+    world = World()
+    file = desired({"a": {"b": {}}}, current=A)
+    world.apply(desired({"a": {}}, current=A))
+    world.write("more")
+    world.apply(file)
+    world.write("still more")
+    world.apply(file, automatic=timedelta(days=1))
+    position = world.tree.position
+    assert position is not None
+    assert position.automatic
+    (told,) = world.plan(file).conditions
+    assert told.reason is Reason.CURRENT_BEHIND_HEAD
+    assert told.resolve == "write 'current: b', or remove 'current'"
