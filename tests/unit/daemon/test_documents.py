@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.daemon.documents import InForce, known_at, read_again
+from reconciler.daemon.documents import InForce, counts, known_at, read_again
 from reconciler.names import VmName
 from reconciler.source.directory import DirectorySource
 
@@ -45,6 +45,23 @@ def test_a_file_that_became_faulty_keeps_its_last_valid_document_in_force(
     assert after.stale == {"web"}
     assert "web.yaml:" in after.faults[0]
     assert after.changed_since(before) == frozenset()
+
+
+def test_a_document_counts_as_long_as_its_file_has_it(folder: Path, before: InForce) -> None:
+    web = before.by_name[VmName("web")]
+    assert counts(before, web)
+    assert not counts(InForce(), web)
+    (folder / "web.yaml").write_text(WEB.replace("base", "other"))
+    assert not counts(before, web)
+    assert not counts(read_again(before, folder, DirectorySource(folder)), web)
+    (folder / "web.yaml").unlink()
+    assert not counts(before, web)
+
+
+def test_the_last_valid_document_of_a_faulty_file_counts(folder: Path, before: InForce) -> None:
+    (folder / "web.yaml").write_text(FAULTY)
+    after = read_again(before, folder, DirectorySource(folder))
+    assert counts(after, after.by_name[VmName("web")])
 
 
 def test_a_fault_does_not_keep_another_file_from_being_followed(

@@ -248,3 +248,10 @@ def test_the_hook_that_is_owed_where_the_vm_was_is_not_run_by_another_host() -> 
     world.apply(BACK)
     assert world.hooks.names == []
     assert facts_of(world.journal.records).hooks is not None
+
+
+def test_a_document_that_was_changed_while_the_lock_was_waited_for_is_not_gone_by() -> None:
+    world = moved_on()
+    with pytest.raises(PlanStale, match="was changed meanwhile"):
+        world.apply(BACK, still=lambda: False)
+    assert branches(world) == ["b-1"]

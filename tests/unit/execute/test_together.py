@@ -1,6 +1,6 @@
 """Groups in memory: all or none, one transaction group, and nobody waits longer than the bound."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from threading import Event
@@ -8,7 +8,7 @@ from threading import Event
 import pytest
 
 from reconciler.contracts.perform import Place
-from reconciler.errors import HoldLost, StepFailed, ZfsErrorKind, ZfsRefused
+from reconciler.errors import HoldLost, PlanStale, StepFailed, ZfsErrorKind, ZfsRefused
 from reconciler.execute.executor import Hands
 from reconciler.execute.together import Member, capture_together
 from reconciler.model.desired import DesiredVm, Hook, Hooks
@@ -71,10 +71,19 @@ class Pair:
         tree = nodes_of({"release": {}}, {"release": {"group": group}})
         return replace(desired({}), vm=VmName(name), dataset=Dataset(f"tank/{name}"), nodes=tree)
 
-    def take(self, bound: float = 60.0) -> GroupPlan:
+    def take(
+        self, bound: float = 60.0, still: Callable[[DesiredVm], bool] = lambda _: True
+    ) -> GroupPlan:
         members = list(self.members.values())
         return capture_together(
-            "r7", members, IDENTITY, lambda: START, "test", bound, lambda _: lambda _: None
+            "r7",
+            members,
+            IDENTITY,
+            lambda: START,
+            "test",
+            bound,
+            lambda _: lambda _: None,
+            still=still,
         )
 
     def taken(self) -> dict[str, int]:
@@ -115,6 +124,12 @@ def test_if_one_fails_none_is_taken(pair: Pair, fault: str) -> None:
     pair.guests["web"].fault = fault
     with pytest.raises(StepFailed, match="web: the guest"):
         pair.take()
+    pair.untouched()
+
+
+def test_a_document_that_was_changed_while_a_lock_was_waited_for_is_not_gone_by(pair: Pair) -> None:
+    with pytest.raises(PlanStale, match="was changed meanwhile"):
+        pair.take(still=lambda vm: vm.vm != "db")
     pair.untouched()
 
 
