@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from bench.monitor import Unmeasured
 from bench.vm import MIB, execute, pool
@@ -181,24 +182,27 @@ def _daemon(folder: Path, documents: Path) -> Iterator[subprocess.Popen[bytes]]:
         process.wait(_PATIENCE)
 
 
-def _at_rest() -> bool:
+def _report() -> Any:  # noqa: ANN401 - JSON
+    """What the daemon tells; none before it listens. The lab is emulated: it may take its time."""
     from reconciler.daemon.client import ask
 
-    answer = ask("/status.json", paths.SOCKET)
-    if answer is None:
+    answer = ask("/status.json", paths.SOCKET, _PATIENCE)
+    return None if answer is None else json.loads(answer)
+
+
+def _at_rest() -> bool:
+    report = _report()
+    if report is None:
         return False
-    report = json.loads(answer)
     idle = all(vm["doing"] is None or vm["doing"]["work"] == "idle" for vm in report["vms"])
     return bool(report["daemon"]["passes"] and report["vms"] and idle)
 
 
 def _looks() -> int:
-    from reconciler.daemon.client import ask
-
-    answer = ask("/status.json", paths.SOCKET)
-    if answer is None:
+    report = _report()
+    if report is None:
         raise Unmeasured("the daemon does not answer")
-    return int(json.loads(answer)["daemon"]["passes"])
+    return int(report["daemon"]["passes"])
 
 
 def _used(pid: int) -> tuple[float, float]:
